@@ -1,0 +1,1 @@
+"""Baselines, metrics, benchmark protocol and reports."""

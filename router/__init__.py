@@ -1,0 +1,1 @@
+"""Route each prompt to the least-energy model that still answers well enough."""

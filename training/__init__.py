@@ -1,0 +1,1 @@
+"""Ingest, splits, fitting, calibration and tracking of routers."""
