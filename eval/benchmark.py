@@ -1,0 +1,276 @@
+"""Run the benchmark protocol: one router and all baselines on the same splits."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.errors import ConfigError, DataError
+from router.eval.baselines import Oracle, RandomShares, default_baselines
+from router.eval.baselines.fixed import ORACLE, RANDOM_SHARES
+from router.eval.describe import describe_data, describe_models
+from router.eval.frontier import zero_router_points
+from router.eval.matrix import AnswerMatrix
+from router.eval.protocol import (
+    BenchmarkSplit,
+    Method,
+    Outcome,
+    feature_rows,
+    split_prompts,
+    true_energy,
+)
+from router.eval.result import (
+    HEADLINE,
+    BenchmarkResult,
+    MethodResult,
+    SeedDecisions,
+)
+from router.eval.scoring import Score, Truth, average_frontier, score
+from router.features import FeatureExtractor, Features
+from router.pool import Pool
+
+__all__ = ["run_benchmark"]
+
+_Progress = Callable[[str], None]
+
+
+def run_benchmark(
+    matrix: AnswerMatrix,
+    pool: Pool,
+    router: Method,
+    *,
+    seeds: Sequence[int] = (0, 1, 2, 3, 4),
+    extractor: FeatureExtractor | None = None,
+    features: Features | None = None,
+    baselines: Sequence[Method] | None = None,
+    progress: _Progress | None = None,
+) -> BenchmarkResult:
+    """Benchmark a router against every baseline.
+
+    Parameters
+    ----------
+    matrix : AnswerMatrix
+        All evaluation runs, models outside the pool included.
+    pool : Pool
+        The candidates.
+    router : Method
+        What to benchmark. It runs first on each split and must return choices and predicted
+        energy, which the baselines share.
+    seeds : sequence of int
+        One split each.
+    extractor : FeatureExtractor, optional
+        Computes the features, once for all prompts; the default one where absent.
+    features : Features, optional
+        Features that are there already, one row for each prompt of `matrix`.
+    baselines : sequence of Method, optional
+        What to compare with, besides random shares and the oracle; the protocol's where
+        absent.
+    progress : callable, optional
+        Called with a line of text after each step.
+
+    Returns
+    -------
+    BenchmarkResult
+        Figures of every method and seed, frontiers, data and decisions.
+
+    Raises
+    ------
+    ConfigError
+        If seeds repeat or are missing, two methods have one name, `features` does not fit,
+        or the router predicts no energy.
+    DataError
+        If the runs lack a model of the pool, or have too few prompts that all of its models
+        were graded on.
+    """
+    methods = default_baselines() if baselines is None else tuple(baselines)
+    _check_arguments(matrix, seeds, [router, *methods], features)
+    say = progress or (lambda line: None)
+    cells, energy_j, index = _pool_prompts(matrix, pool)
+    if features is None:
+        say(f"features of {len(index)} prompts")
+        features = (extractor or FeatureExtractor()).extract(cells.prompts, cells.embeddings)
+    else:
+        features = feature_rows(features, index)
+    extra = _extra(matrix, pool, index)
+    truths: list[Truth] = []
+    parts: list[SeedDecisions] = []
+    scores: dict[str, list[Score]] = {}
+    sizes = []
+    for number, seed in enumerate(seeds, 1):
+        train, test = split_prompts(cells.groups, seed)
+        sizes.append((len(train), len(test)))
+        say(f"seed {seed} ({number} of {len(seeds)}): {len(train)} training, {len(test)} test")
+        split = _split(cells, extra, energy_j, features, train, test, seed)
+        truth = _truth(cells, energy_j, split, test)
+        truths.append(truth)
+        for method, outcome in _outcomes(router, methods, split, truth):
+            try:
+                found = score(outcome, truth, seed)
+            except ValueError as error:
+                raise ConfigError(f"{method.name}: {error}") from error
+            scores.setdefault(method.name, []).append(found)
+            if method is router:
+                parts.append(_decisions(outcome, split))
+            say(f"  {method.name}: log_energy_ratio {found.figures[HEADLINE]:+.3f}")
+    results = [_method_result(name, found) for name, found in scores.items()]
+    return BenchmarkResult(
+        pool=pool.name,
+        seeds=tuple(seeds),
+        router=results[0],
+        baselines=tuple(results[1:]),
+        models=describe_models(cells, energy_j, pool, truths),
+        data=describe_data(matrix, cells, extra, pool, sizes),
+        seed_decisions=tuple(parts),
+        peak_rss_mb=_peak_rss_mb(),
+    )
+
+
+def _check_arguments(
+    matrix: AnswerMatrix,
+    seeds: Sequence[int],
+    methods: Sequence[Method],
+    features: Features | None,
+) -> None:
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ConfigError(f"seeds is {list(seeds)}: give at least one, each once")
+    names = [method.name for method in methods] + [RANDOM_SHARES, ORACLE]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ConfigError(f"two methods are called {repeated[0]!r}: give each its own name")
+    if features is not None and len(features) != len(matrix):
+        raise ConfigError(
+            f"features has {len(features)} rows and the runs have {len(matrix)} prompts: "
+            "give one row for each"
+        )
+
+
+def _pool_prompts(
+    matrix: AnswerMatrix, pool: Pool
+) -> tuple[AnswerMatrix, NDArray[np.float64], NDArray[np.intp]]:
+    """Outcomes and true energy where every model of the pool was graded, and which rows."""
+    names = [model.name for model in pool.models]
+    missing = [name for name in names if name not in matrix.models]
+    if missing:
+        raise DataError(
+            f"pool {pool.name!r}: the runs have no model {', '.join(map(repr, missing))}; "
+            f"they have {', '.join(map(repr, matrix.models))}"
+        )
+    cells = matrix.columns(names)
+    index = np.flatnonzero(~np.isnan(cells.quality).any(axis=1))
+    if len(index) < 2:
+        raise DataError(
+            f"pool {pool.name!r}: {len(index)} of {len(matrix)} prompts have a quality for "
+            f"every model of the pool: at least two are needed"
+        )
+    return cells.rows(index), true_energy(matrix, pool)[index], index
+
+
+def _extra(matrix: AnswerMatrix, pool: Pool, index: NDArray[np.intp]) -> AnswerMatrix | None:
+    """Outcomes of the models outside the pool on its prompts, if there are any."""
+    inside = {model.name for model in pool.models}
+    graded = ~np.isnan(matrix.quality[index]).all(axis=0)
+    names = [
+        name
+        for name, some in zip(matrix.models, graded, strict=True)
+        if some and name not in inside
+    ]
+    return matrix.columns(names).rows(index) if names else None
+
+
+def _split(
+    cells: AnswerMatrix,
+    extra: AnswerMatrix | None,
+    energy_j: NDArray[np.float64],
+    features: Features,
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+    seed: int,
+) -> BenchmarkSplit:
+    return BenchmarkSplit(
+        seed=seed,
+        train=cells.rows(train),
+        extra=None if extra is None else extra.rows(train),
+        test_prompts=tuple(cells.prompts[i] for i in test),
+        test_ids=tuple(cells.prompt_ids[i] for i in test),
+        test_tasks=tuple(cells.tasks[i] for i in test),
+        train_features=feature_rows(features, train),
+        test_features=feature_rows(features, test),
+        train_energy_j=energy_j[train],
+    )
+
+
+def _truth(
+    cells: AnswerMatrix,
+    energy_j: NDArray[np.float64],
+    split: BenchmarkSplit,
+    test: NDArray[np.intp],
+) -> Truth:
+    quality = cells.quality[test]
+    return Truth(
+        quality=quality,
+        energy_j=energy_j[test],
+        completion_tokens=cells.completion_tokens[test],
+        reference=split.reference,
+        zero_points=zero_router_points(
+            split.train.quality, split.train_energy_j, quality, energy_j[test]
+        ),
+    )
+
+
+def _outcomes(
+    router: Method,
+    baselines: Sequence[Method],
+    split: BenchmarkSplit,
+    truth: Truth,
+) -> Iterator[tuple[Method, Outcome]]:
+    """Run the router, then all that may use its predicted energy and its shares."""
+    outcome = router.run(split)
+    if outcome.choices is None or outcome.energy_j is None or outcome.quality is None:
+        raise ConfigError(f"{router.name}: a router must return choices, quality and energy_j")
+    yield router, outcome
+    split = replace(split, test_energy_j=outcome.energy_j)
+    for method in (
+        *baselines,
+        RandomShares(outcome.choices),
+        Oracle(truth.quality, truth.energy_j),
+    ):
+        yield method, method.run(split)
+
+
+def _decisions(outcome: Outcome, split: BenchmarkSplit) -> SeedDecisions:
+    assert outcome.choices is not None
+    assert outcome.quality is not None
+    assert outcome.energy_j is not None
+    return SeedDecisions(
+        seed=split.seed,
+        prompt_ids=split.test_ids,
+        choices=outcome.choices.astype(np.int16),
+        quality=outcome.quality,
+        energy_j=outcome.energy_j,
+    )
+
+
+def _method_result(name: str, scores: Sequence[Score]) -> MethodResult:
+    figures = dict.fromkeys(figure for found in scores for figure in found.figures)
+    return MethodResult(
+        name=name,
+        per_seed={
+            figure: tuple(found.figures.get(figure, float("nan")) for found in scores)
+            for figure in figures
+        },
+        frontier=average_frontier([found.points for found in scores]),
+    )
+
+
+def _peak_rss_mb() -> float:
+    """Most memory that this process ever held."""
+    try:
+        import resource
+    except ImportError:
+        return float("nan")
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) / (2**20 if sys.platform == "darwin" else 2**10)

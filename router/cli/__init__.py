@@ -1,0 +1,107 @@
+"""The command line: ``wattroute`` and how it finds its commands.
+
+What serving needs is built in. Every other command comes through the entry-point group
+``wattroute.commands``, so that this package never imports training code, and is imported
+only when it is called: ``wattroute --help`` stays quick and works without any extra.
+
+Exit codes: 0 success, 1 a finding (the command ran and its answer is no), 2 wrong usage
+or input that cannot be used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import entry_points
+
+import click
+
+from router.errors import MissingExtraError, WattRouteError
+
+__all__ = ["main"]
+
+_GROUP = "wattroute.commands"
+
+_BUILT_IN = {
+    "models": "router.cli.models:models",
+    "route": "router.cli.route:route",
+}
+
+_SUMMARIES = {
+    "benchmark": "Compare a router with every baseline on evaluation runs.",
+    "demo": "Train, benchmark and try a router on the default evaluation runs.",
+    "evaluate": "Measure a stored router on evaluation runs.",
+    "models": "List the models that are known, with their energy.",
+    "route": "Choose the model for one prompt and say why.",
+    "train": "Train a router from evaluation runs.",
+}
+
+_EXTRA_OF_MODULE = {
+    "httpx": "serve",
+    "joblib": "train",
+    "matplotlib": "train",
+    "mlflow": "train",
+    "openai": "client",
+    "pandas": "train",
+    "pyarrow": "train",
+    "reasoning_gym": "train",
+    "scipy": "train",
+    "sentence_transformers": "encoders",
+    "sklearn": "train",
+    "starlette": "serve",
+    "uvicorn": "serve",
+}
+
+
+class _LazyGroup(click.Group):
+    """A click group that imports a command when it is called, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the built-in and the registered commands, sorted."""
+        return sorted({*_BUILT_IN, *entry_points(group=_GROUP).names})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command `cmd_name`, or return None where there is none."""
+        if cmd_name in _BUILT_IN:
+            module, _, attribute = _BUILT_IN[cmd_name].partition(":")
+            command = getattr(import_module(module), attribute)
+        else:
+            found = tuple(entry_points(group=_GROUP, name=cmd_name))
+            if not found:
+                return None
+            command = found[0].load()
+        if not isinstance(command, click.Command):
+            raise click.ClickException(f"{cmd_name}: what is registered is not a click command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write one line a command without importing any of them."""
+        rows = [(name, _SUMMARIES.get(name, "")) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; errors that a caller can act on become one line and exit code 2."""
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            module = (error.name or "").partition(".")[0]
+            if module not in _EXTRA_OF_MODULE:
+                raise
+            message = str(MissingExtraError(module, _EXTRA_OF_MODULE[module]))
+        except WattRouteError as error:
+            message = str(error)
+        click.echo(f"error: {message}", err=True)
+        ctx.exit(2)
+
+
+@click.group("wattroute", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(
+    package_name="wattroute", prog_name="wattroute", message="%(prog)s %(version)s"
+)
+def main() -> None:
+    """Send each prompt to the least-energy LLM that still answers well enough.
+
+    \b
+    Example:
+      wattroute route "Summarise this ticket in one line: ..." --quality 0.98
+    """  # noqa: D301 - click's own escape

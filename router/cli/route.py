@@ -1,0 +1,151 @@
+"""``wattroute route``: choose the model for one prompt and show every candidate."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from router.cli.table import render_table
+from router.errors import ConfigError
+
+if TYPE_CHECKING:
+    from router import Candidate, Decision
+
+__all__ = ["route"]
+
+_HEADERS = ("", "model", "P(good)", "J", "low - high", "basis", "tokens", "why")
+_ALIGN = "<<>>><><"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  wattroute route "Write a haiku about frost."
+  wattroute route - --quality 0.95 < prompt.txt
+  wattroute route --messages chat.json --json
+"""
+)
+@click.argument("text", required=False)
+@click.option(
+    "--messages",
+    "messages_file",
+    metavar="FILE.json",
+    help="Chat messages in OpenAI's shape instead of TEXT: a list, or an object with "
+    "'messages'. '-' reads standard input.",
+)
+@click.option("--router", "folder", metavar="DIR", help="Router to load.  [default: the bundled]")
+@click.option(
+    "--quality",
+    type=float,
+    default=0.98,
+    show_default=True,
+    metavar="Q",
+    help="Share of the reference model's quality that traffic like this must keep.",
+)
+@click.option(
+    "--min-probability",
+    type=float,
+    metavar="P",
+    help="Never choose a model whose probability of a good answer is below P.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
+def route(
+    text: str | None,
+    messages_file: str | None,
+    folder: str | None,
+    quality: float,
+    min_probability: float | None,
+    as_json: bool,
+) -> None:
+    """Choose the model for one prompt and say why.
+
+    TEXT is the prompt; '-' reads it from standard input. Shown is every candidate with its
+    probability of a good answer, the energy of the request with its interval, the expected
+    tokens of the answer, and why it was chosen or not.
+    """
+    if (text is None) == (messages_file is None):
+        raise click.UsageError("give either TEXT or --messages FILE.json")
+    prompt = _read_text(text) if text is not None else _read_messages(str(messages_file))
+
+    # numpy and tokenizers load here, so that --help and wrong usage answer at once
+    from router import Router
+
+    decision = Router.load(folder).route(prompt, quality=quality, min_probability=min_probability)
+    for warning in decision.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    if as_json:
+        click.echo(json.dumps(decision.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        click.echo(_render(decision))
+
+
+def _read_text(text: str) -> str:
+    """Return the prompt, from standard input for '-'."""
+    prompt = _read_stdin() if text == "-" else text
+    if not prompt.strip():
+        raise ConfigError("the prompt is empty")
+    return prompt
+
+
+def _read_stdin() -> str:
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"standard input is not UTF-8 text: {error}") from error
+
+
+def _read_messages(name: str) -> list[dict[str, Any]]:
+    """Read chat messages from the JSON file `name`."""
+    where = "standard input" if name == "-" else name
+    try:
+        source = _read_stdin() if name == "-" else Path(name).read_text(encoding="utf-8-sig")
+        value = json.loads(source)
+    except OSError as error:
+        raise ConfigError(f"{where}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{where}: not UTF-8 text: {error}") from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise ConfigError(f"{where}: not JSON: {error}") from error
+    messages = value.get("messages") if isinstance(value, dict) else value
+    if not isinstance(messages, list) or not messages:
+        raise ConfigError(f"{where}: expected a list of chat messages, at least one")
+    for number, message in enumerate(messages, start=1):
+        if not isinstance(message, dict) or not isinstance(message.get("role"), str):
+            raise ConfigError(f"{where}: message {number} must be an object with a 'role'")
+    return messages
+
+
+def _render(decision: Decision) -> str:
+    """Return the decision and the table of all candidates, least energy first."""
+    candidates = sorted(decision.candidates, key=lambda c: (c.energy_j.value_j, c.model))
+    table = render_table(_HEADERS, [_cells(candidate) for candidate in candidates], _ALIGN)
+    return (
+        f"{decision.model}: {decision.reason}\n"
+        f"Quality bar: {decision.quality:g} of the reference model, {decision.reference}.\n\n"
+        f"{table}"
+    )
+
+
+def _cells(candidate: Candidate) -> tuple[str, ...]:
+    energy = candidate.energy_j
+    return (
+        "*" if candidate.chosen else "",
+        candidate.model,
+        f"{candidate.probability:.3f}",
+        _joules(energy.value_j),
+        f"{_joules(energy.low_j)} - {_joules(energy.high_j)}",
+        energy.basis,
+        f"{candidate.completion_tokens:,.0f}",
+        candidate.reason,
+    )
+
+
+def _joules(energy_j: float) -> str:
+    """Return joules with at least three significant digits and no exponent."""
+    if energy_j >= 100:
+        return f"{energy_j:,.0f}"
+    return f"{energy_j:.1f}" if energy_j >= 10 else f"{energy_j:.2f}"

@@ -1,0 +1,131 @@
+"""Cheap statistics of a prompt's text."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.messages import PromptText
+
+__all__ = ["STATISTIC_NAMES", "text_statistics"]
+
+STATISTIC_NAMES: tuple[str, ...] = (
+    "log_chars",
+    "log_words",
+    "log_lines",
+    "word_length",
+    "digit_share",
+    "upper_share",
+    "punctuation_share",
+    "non_ascii_share",
+    "distinct_chars",
+    "log_numbers",
+    "log_question_marks",
+    "log_math_marks",
+    "log_code_marks",
+    "log_json_marks",
+    "log_few_shot_marks",
+    "log_option_marks",
+    "log_list_marks",
+    "truncated",
+    "has_system",
+    "has_tools",
+    "log_turns",
+    "log_images",
+)
+"""Names of the statistics, in their order."""
+
+_CODE_MARKS = ("```", "def ", "return ", "import ", "();", "==", "//", ";\n")
+_JSON_MARKS = ('{"', '":')
+_FEW_SHOT_MARKS = ("Q:", "A:", "Question", "Example", "Input:", "Output:")
+_LIST_MARKS = ("\n- ", "\n* ", "\n1", "\n2")
+# "(A) ", "B. " or "C: ", but not the end of a word such as "USA. ".
+_OPTION = re.compile(r"[A-J](?<![A-Za-z0-9].)[).:]\s")
+
+_DIGITS = b"0123456789"
+_UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_LETTERS = _UPPER + _UPPER.lower()
+_PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
+_MATH = b"\\$^=+*<>"
+
+
+def _membership(*classes: bytes) -> NDArray[np.float64]:
+    """Return an array of shape (len(classes), 256): which class has which bytes."""
+    members = np.zeros((len(classes), 256))
+    for row, characters in zip(members, classes, strict=True):
+        row[list(characters)] = 1
+    return members
+
+
+_CLASSES = _membership(_DIGITS, _UPPER, _LETTERS, _PUNCTUATION, _MATH, b"?")
+_IS_DIGIT = _membership(_DIGITS)[0] > 0
+_IS_WORD = _membership(_DIGITS + _LETTERS)[0] > 0
+
+
+def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
+    """Compute the statistics of one prompt.
+
+    Characters, words and lines are those of the whole text (words extrapolated), everything
+    else is counted in the capped text. Counts enter as their logarithm, and all values stay
+    between 0 and about 4.
+
+    Parameters
+    ----------
+    prompt : PromptText
+        The whole prompt.
+    capped : str
+        Its text as :func:`router.textcap.cap_prompt` leaves it.
+
+    Returns
+    -------
+    ndarray of shape (len(STATISTIC_NAMES),)
+        float32.
+
+    Examples
+    --------
+    >>> from router.messages import prompt_text
+    >>> prompt = prompt_text("What is 12 + 34?")
+    >>> values = text_statistics(prompt, prompt.text)
+    >>> float(values[STATISTIC_NAMES.index("digit_share")])
+    0.25
+    """
+    text = prompt.text
+    ascii_bytes = np.frombuffer(capped.encode("ascii", "ignore"), np.uint8)
+    histogram = np.bincount(ascii_bytes, minlength=256)
+    digits, upper, letters, punctuation, maths, questions = (_CLASSES @ histogram).tolist()
+    n_words = _runs(_IS_WORD[ascii_bytes])
+    n_chars = max(len(capped), 1)
+    log1p, count = math.log1p, capped.count
+    values = (
+        log1p(len(text)) / 5,
+        log1p(n_words * len(text) / n_chars) / 4,
+        log1p(text.count("\n")) / 3,
+        min((letters + digits) / (n_words + 1) / 5, 3.0),
+        digits / n_chars,
+        upper / max(letters, 1),
+        punctuation / n_chars,
+        (len(capped) - len(ascii_bytes)) / n_chars,
+        int(np.count_nonzero(histogram)) / 64,
+        log1p(_runs(_IS_DIGIT[ascii_bytes])) / 2,
+        log1p(questions),
+        log1p(maths) / 2,
+        log1p(sum(map(count, _CODE_MARKS))) / 2,
+        log1p(sum(map(count, _JSON_MARKS))) / 2,
+        log1p(sum(map(count, _FEW_SHOT_MARKS))) / 2,
+        log1p(len(_OPTION.findall(capped))),
+        log1p(sum(map(count, _LIST_MARKS))) / 2,
+        float(len(text) > len(capped)),
+        float(prompt.has_system),
+        float(prompt.has_tools),
+        log1p(prompt.n_turns) / 2,
+        log1p(prompt.n_images),
+    )
+    return np.array(values, np.float32)
+
+
+def _runs(mask: NDArray[np.bool_]) -> int:
+    """Count the stretches of true values."""
+    return int(np.count_nonzero(mask[1:] > mask[:-1])) + bool(mask[:1].any())
