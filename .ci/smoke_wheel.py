@@ -64,10 +64,11 @@ def try_out(programs: Path, folder: Path) -> None:
 
 
 def run(command: list[str | Path], folder: Path = ROOT) -> str:
-    """Run a command and return what it printed; show everything when it fails."""
+    """Run a command and return what it printed; show its last lines when it fails."""
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     if result.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\n{result.stdout}{result.stderr}")
+        lines = (result.stdout + result.stderr).splitlines()
+        sys.exit("\n".join([" ".join(map(str, command)), *lines[-30:]]))
     return result.stdout
 
 

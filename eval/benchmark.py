@@ -152,14 +152,13 @@ def _pool_prompts(
     matrix: AnswerMatrix, pool: Pool
 ) -> tuple[AnswerMatrix, NDArray[np.float64], NDArray[np.intp]]:
     """Outcomes and true energy where every model of the pool was graded, and which rows."""
-    names = [model.name for model in pool.models]
-    missing = [name for name in names if name not in matrix.models]
+    missing = [name for name in pool.names if name not in matrix.models]
     if missing:
         raise DataError(
             f"pool {pool.name!r}: the runs have no model {', '.join(map(repr, missing))}; "
             f"they have {', '.join(map(repr, matrix.models))}"
         )
-    cells = matrix.columns(names)
+    cells = matrix.columns(pool.names)
     index = np.flatnonzero(~np.isnan(cells.quality).any(axis=1))
     if len(index) < 2:
         raise DataError(
@@ -171,13 +170,8 @@ def _pool_prompts(
 
 def _extra(matrix: AnswerMatrix, pool: Pool, index: NDArray[np.intp]) -> AnswerMatrix | None:
     """Outcomes of the models outside the pool on its prompts, if there are any."""
-    inside = {model.name for model in pool.models}
-    graded = ~np.isnan(matrix.quality[index]).all(axis=0)
-    names = [
-        name
-        for name, some in zip(matrix.models, graded, strict=True)
-        if some and name not in inside
-    ]
+    graded = np.flatnonzero(~np.isnan(matrix.quality[index]).all(axis=0))
+    names = [matrix.models[j] for j in graded if matrix.models[j] not in pool.names]
     return matrix.columns(names).rows(index) if names else None
 
 
@@ -209,14 +203,17 @@ def _truth(
     split: BenchmarkSplit,
     test: NDArray[np.intp],
 ) -> Truth:
-    quality = cells.quality[test]
+    # Columns in one piece are all averaged in one order of summation: equal choices get
+    # equal means to the last digit, and the zero router's ratio is 0.
+    quality = np.asfortranarray(cells.quality[test])
+    test_energy_j = np.asfortranarray(energy_j[test])
     return Truth(
         quality=quality,
-        energy_j=energy_j[test],
+        energy_j=test_energy_j,
         completion_tokens=cells.completion_tokens[test],
         reference=split.reference,
         zero_points=zero_router_points(
-            split.train.quality, split.train_energy_j, quality, energy_j[test]
+            split.train.quality, split.train_energy_j, quality, test_energy_j
         ),
     )
 

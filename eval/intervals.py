@@ -57,6 +57,8 @@ def interval95(values: ArrayLike) -> Interval:
     mean = float(finite.mean())
     if len(finite) == 1:
         return Interval(mean, np.nan, np.nan)
+    if np.ptp(finite) == 0:
+        return Interval(float(finite[0]), float(finite[0]), float(finite[0]))
     half = float(t.ppf(0.975, len(finite) - 1) * finite.std(ddof=1) / np.sqrt(len(finite)))
     return Interval(mean, mean - half, mean + half)
 

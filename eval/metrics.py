@@ -147,7 +147,7 @@ def brier(predicted: _Floats, quality: _Floats) -> float:
 
 
 def ece(predicted: _Floats, quality: _Floats) -> float:
-    """Expected calibration error in 15 bins of equal counts, mean over models.
+    """Return the calibration error in 15 bins of equal counts, mean over models.
 
     Equal predictions always share a bin, so that the order of the prompts has no say.
 

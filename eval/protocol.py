@@ -108,7 +108,7 @@ def true_energy(matrix: AnswerMatrix, pool: Pool) -> NDArray[np.float64]:
     KeyError
         If `matrix` lacks a model of the pool.
     """
-    cells = matrix.columns([model.name for model in pool.models])
+    cells = matrix.columns(pool.names)
     prompt_tokens = cells.prompt_tokens
     unknown = np.isnan(prompt_tokens)
     if unknown.any():
@@ -117,18 +117,16 @@ def true_energy(matrix: AnswerMatrix, pool: Pool) -> NDArray[np.float64]:
         lengths[rows] = [len(prompt_text(cells.prompts[row]).text) for row in rows]
         estimate = np.maximum(1.0, np.rint(lengths / _CHARACTERS_PER_TOKEN))
         prompt_tokens = np.where(unknown, estimate[:, None], prompt_tokens)
-    energy_j = np.empty_like(prompt_tokens)
-    for j, model in enumerate(pool.models):
-        tokens = cells.completion_tokens[:, j]
-        known = tokens[~np.isnan(tokens)]
+    completion_tokens = cells.completion_tokens.copy()
+    for column, model in zip(completion_tokens.T, pool.models, strict=True):
+        unknown = np.isnan(column)
         fallback = model.assumed_completion_tokens
         if fallback is None:
-            fallback = float(np.median(known)) if len(known) else _FALLBACK_COMPLETION_TOKENS
-        completion_tokens = np.where(np.isnan(tokens), fallback, tokens)
-        energy_j[:, j] = (
-            prompt_tokens[:, j] * model.joules_per_prompt_token
-            + completion_tokens * model.joules_per_completion_token
-        )
+            fallback = (
+                _FALLBACK_COMPLETION_TOKENS if unknown.all() else float(np.median(column[~unknown]))
+            )
+        column[unknown] = fallback
+    energy_j = pool.joules(prompt_tokens, completion_tokens)
     return np.where(np.isnan(cells.energy_j), energy_j, cells.energy_j)
 
 

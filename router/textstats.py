@@ -62,7 +62,7 @@ def _membership(*classes: bytes) -> NDArray[np.float64]:
 
 _CLASSES = _membership(_DIGITS, _UPPER, _LETTERS, _PUNCTUATION, _MATH, b"?")
 _IS_DIGIT = _membership(_DIGITS)[0] > 0
-_IS_WORD = _membership(_DIGITS + _LETTERS)[0] > 0
+_IS_WORD = _membership(_DIGITS + _LETTERS + bytes(range(128, 256)))[0] > 0
 
 
 def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
@@ -93,23 +93,24 @@ def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
     0.25
     """
     text = prompt.text
-    ascii_bytes = np.frombuffer(capped.encode("ascii", "ignore"), np.uint8)
-    histogram = np.bincount(ascii_bytes, minlength=256)
+    utf8 = np.frombuffer(capped.encode("utf-8", "replace"), np.uint8)
+    histogram = np.bincount(utf8, minlength=256)
     digits, upper, letters, punctuation, maths, questions = (_CLASSES @ histogram).tolist()
-    n_words = _runs(_IS_WORD[ascii_bytes])
+    n_non_ascii = len(capped) - int(histogram[:128].sum())
+    n_words = _runs(_IS_WORD[utf8])
     n_chars = max(len(capped), 1)
     log1p, count = math.log1p, capped.count
     values = (
         log1p(len(text)) / 5,
         log1p(n_words * len(text) / n_chars) / 4,
         log1p(text.count("\n")) / 3,
-        min((letters + digits) / (n_words + 1) / 5, 3.0),
+        min((letters + digits + n_non_ascii) / (n_words + 1) / 5, 3.0),
         digits / n_chars,
         upper / max(letters, 1),
         punctuation / n_chars,
-        (len(capped) - len(ascii_bytes)) / n_chars,
-        int(np.count_nonzero(histogram)) / 64,
-        log1p(_runs(_IS_DIGIT[ascii_bytes])) / 2,
+        n_non_ascii / n_chars,
+        int(np.count_nonzero(histogram[:128])) / 64,
+        log1p(_runs(_IS_DIGIT[utf8])) / 2,
         log1p(questions),
         log1p(maths) / 2,
         log1p(sum(map(count, _CODE_MARKS))) / 2,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import ipaddress
 import os
 import socket
@@ -9,11 +11,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import settings
 
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # read when a test module imports MLflow
 settings.register_profile("wattroute", deadline=None, derandomize=True, print_blob=False)
 settings.load_profile("wattroute")
+
+if "mix_stderr" in inspect.signature(CliRunner).parameters:  # click 8.1 mixes by default
+    CliRunner.__init__ = functools.partialmethod(CliRunner.__init__, mix_stderr=False)
 
 
 def _is_local(host: object) -> bool:

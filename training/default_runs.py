@@ -7,29 +7,24 @@ a prompt counts only if its SHA-256 is that of the prompt the models answered.
 
 from __future__ import annotations
 
-import contextlib
-import gzip
 import hashlib
-import io
 import json
 import os
-import sys
-import types
-import warnings
-import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 
-from router.errors import DataError, MissingExtraError
+from router.errors import ConfigError, DataError
 from router.training.ingest import runs_from_frame
+from router.training.regenerate import read_cache, regenerate, write_cache
 from router.training.runs import Runs
 
 __all__ = ["DATA_DIR", "RUNS_FILE", "TASKS_FILE", "DefaultRuns", "LeftOut", "load_default_runs"]
@@ -39,11 +34,6 @@ DATA_DIR = Path(__file__).parent / "data" / "reasoning_gym"
 
 RUNS_FILE = "runs.parquet"
 TASKS_FILE = "tasks.json"
-
-# More than a second for fifty prompts: first, so that no worker is left with one at the end.
-_SLOW_DATASETS = ("puzzle24", "sokoban", "jugs", "intermediate_integration")
-
-_Prompts: TypeAlias = dict[int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +104,11 @@ class DefaultRuns:
         by_reason: dict[str, list[LeftOut]] = defaultdict(list)
         for part in self.left_out:
             by_reason[part.reason].append(part)
-        parts = [
-            f"{sum(part.n_prompts for part in found):,} ({reason}: "
-            f"{', '.join(part.task for part in found)})"
-            for reason, found in by_reason.items()
-        ]
+        parts = []
+        for reason, found in by_reason.items():
+            tasks = ", ".join(part.task for part in found[:5])
+            others = f" and {len(found) - 5} other tasks" if len(found) > 5 else ""
+            parts.append(f"{sum(p.n_prompts for p in found):,} of {tasks}{others} ({reason})")
         return f"{text} Left out: {'; '.join(parts)}."
 
 
@@ -152,6 +142,8 @@ def load_default_runs(
 
     Raises
     ------
+    ConfigError
+        If `limit_tasks` is below 1.
     MissingExtraError
         If reasoning-gym is not installed and prompts are not in the cache.
     DataError
@@ -159,38 +151,108 @@ def load_default_runs(
 
     Notes
     -----
-    reasoning-gym needs pycosat, which must be compiled. Where it is missing, the tasks that
-    use it are left out and the others work.
+    reasoning-gym needs pycosat, which must be compiled. Where it is missing, tasks that use
+    it are left out and the others work.
     """
-    tasks, package, table = _read_figures(Path(data_dir), limit_tasks)
+    if limit_tasks is not None and limit_tasks < 1:
+        raise ConfigError(f"limit_tasks must be at least 1, not {limit_tasks}")
+    figures, tasks, made_with = _read_figures(Path(data_dir), limit_tasks)
     wanted = {
         name: dict(zip(rows["index"].tolist(), rows["sha256"], strict=True))
-        for name, rows in table.groupby("task", sort=False)
+        for name, rows in figures.groupby("task", sort=False)
     }
-    cache = _cache_file(Path(cache_dir), package, tasks)
+    version = _installed_version() or made_with
+    cache = Path(cache_dir) / f"reasoning_gym_{version}_{_digest(tasks)}.json.gz"
     prompts = {
         name: cached
-        for name, cached in _read_cache(cache).items()
+        for name, cached in read_cache(cache).items()
         if name in wanted and wanted[name].keys() <= cached.keys()
     }
-    n_cached = sum(len(wanted[name]) for name in prompts)
-    missing = [task for task in tasks if task["task"] in wanted.keys() - prompts.keys()]
-    failures = {}
-    if missing:
-        jobs = [(task, sorted(wanted[task["task"]])) for task in missing]
-        made, failures = _regenerate(jobs, n_jobs, progress)
+    n_cached = sum(map(len, prompts.values()))
+    jobs = [(task, sorted(wanted[task["task"]])) for task in tasks if task["task"] not in prompts]
+    failures: dict[str, str] = {}
+    if jobs:
+        made, failures = regenerate(jobs, n_jobs=n_jobs, progress=progress)
         prompts |= made
-        _write_cache(cache, prompts)
-    kept, left_out, n_mismatched = _match(wanted, prompts, failures)
-    if not kept:
+        write_cache(cache, prompts)
+    mismatch = f"reasoning-gym {version} makes another text than {made_with}, which was graded"
+    matched: dict[tuple[str, int], str] = {}
+    left_out = []
+    n_mismatched = 0
+    for name, hashes in wanted.items():
+        if name in failures:
+            left_out.append(LeftOut(name, len(hashes), failures[name]))
+            continue
+        texts = {i: prompts[name][i] for i, sha in hashes.items() if _sha(prompts[name][i]) == sha}
+        matched |= {(name, i): text for i, text in texts.items()}
+        if len(texts) < len(hashes):
+            left_out.append(LeftOut(name, len(hashes) - len(texts), mismatch))
+            n_mismatched += len(hashes) - len(texts)
+    if not matched:
         reasons = "; ".join(sorted({part.reason for part in left_out}))
         raise DataError(f"no prompt of the default runs could be regenerated: {reasons}")
     return DefaultRuns(
-        runs=runs_from_frame(_long_frame(table, kept), name="the default runs"),
-        n_prompts=len(table),
+        runs=runs_from_frame(_long_frame(figures, matched), name="the default runs"),
+        n_prompts=len(figures),
         n_cached=n_cached,
-        n_regenerated=sum(len(wanted[name]) for name in prompts) - n_cached,
+        n_regenerated=sum(map(len, prompts.values())) - n_cached,
         n_mismatched=n_mismatched,
-        left_out=left_out,
-        package=package,
+        left_out=tuple(left_out),
+        package=f"reasoning-gym {version}",
     )
+
+
+def _read_figures(
+    folder: Path, limit_tasks: int | None
+) -> tuple[pd.DataFrame, list[dict[str, Any]], str]:
+    """Return the table, the description of its tasks and the package version behind it."""
+    try:
+        described = json.loads((folder / TASKS_FILE).read_text(encoding="utf-8"))
+        figures = pq.read_table(folder / RUNS_FILE).to_pandas()
+        tasks = described["tasks"][:limit_tasks]
+        figures["task"] = figures["task"].astype(object)
+        names = [task["task"] for task in tasks]
+        return figures[figures["task"].isin(names)], tasks, described["version"]
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+        raise DataError(f"the figures of the default runs cannot be read: {error}") from error
+
+
+def _long_frame(figures: pd.DataFrame, matched: Mapping[tuple[str, int], str]) -> pd.DataFrame:
+    """Return one row for each run of a prompt that matched."""
+    keys = list(zip(figures["task"], figures["index"].tolist(), strict=True))
+    found = np.array([key in matched for key in keys])
+    figures = figures[found]
+    keys = [key for key in keys if key in matched]
+    prompts = pd.DataFrame(
+        {
+            "prompt_id": [f"reasoning-gym/{task}/{index}" for task, index in keys],
+            "prompt": [matched[key] for key in keys],
+            "task": [task for task, _ in keys],
+        }
+    )
+    parts = []
+    for column in figures.columns:
+        if column.startswith("quality:"):
+            model = column.removeprefix("quality:")
+            part = prompts.assign(
+                model=model,
+                quality=figures[column].to_numpy(dtype=float),
+                completion_tokens=figures[f"completion_tokens:{model}"].to_numpy(dtype=float),
+            )
+            parts.append(part[part["quality"].notna()])
+    return pd.concat(parts, ignore_index=True).assign(source="reasoning-gym-eval")
+
+
+def _sha(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _digest(tasks: Sequence[Mapping[str, Any]]) -> str:
+    return hashlib.sha256(json.dumps(tasks, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _installed_version() -> str | None:
+    try:
+        return metadata.version("reasoning-gym")
+    except metadata.PackageNotFoundError:
+        return None

@@ -58,7 +58,7 @@ class TaskMeans:
 
 
 def _task_rows(split: BenchmarkSplit) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Number of the task of each training and each test prompt, with one more for unknown."""
+    """Give each training and test prompt the number of its task, unknown ones the next."""
     tasks, train_rows = np.unique(np.array(split.train.tasks, dtype=object), return_inverse=True)
     number = {task: row for row, task in enumerate(tasks)}
     test_rows = np.array([number.get(task, len(tasks)) for task in split.test_tasks], np.intp)

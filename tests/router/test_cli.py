@@ -100,7 +100,7 @@ def test_version():
     assert invoke("--version").output == f"wattroute {importlib.metadata.version('wattroute')}\n"
 
 
-@pytest.mark.parametrize("arguments", [(), ("nosuch",), ("--nosuch",), ("route", "--nosuch")])
+@pytest.mark.parametrize("arguments", [("nosuch",), ("--nosuch",), ("route", "--nosuch")])
 def test_wrong_usage_exits_2(arguments: tuple[str, ...]):
     assert invoke(*arguments).exit_code == 2
 

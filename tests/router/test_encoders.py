@@ -52,7 +52,7 @@ class FakeModel:
         assert options["show_progress_bar"] is False
         self.calls.append(texts)
         rows = np.array([[len(text) + 1, 1.0] for text in texts], np.float64)
-        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True))
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ import router.features as features_module
 from router.encoders import PrecomputedEncoder
 from router.errors import ConfigError
 from router.features import FeatureExtractor, Features, FeatureSpec
-from router.textstats import STATISTIC_NAMES
+from router.textstats import STATISTIC_NAMES, text_statistics
 
-CHAT = [
+CHAT: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": [{"type": "text", "text": "Why?"}, {"type": "image_url"}]},
 ]
@@ -172,7 +172,7 @@ def test_fingerprint_notices_settings_encoder_and_code(monkeypatch: pytest.Monke
         patch.setattr(features_module, "_CODE_VERSION", -1)
         seen.add(fresh())
     with monkeypatch.context() as patch:
-        statistics = features_module.text_statistics
+        statistics = text_statistics
         patch.setattr(
             features_module, "text_statistics", lambda *a: statistics(*a) + np.float32(0.01)
         )

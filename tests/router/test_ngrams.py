@@ -92,7 +92,8 @@ def test_blocks_have_unit_length_and_their_own_columns() -> None:
     assert np.linalg.norm(values[words]) == pytest.approx(1)
     assert np.linalg.norm(values[~words]) == pytest.approx(1)
     assert indices.max() < ngrams.n_columns
-    assert (indices.dtype, values.dtype) == (np.int32, np.float32)
+    assert indices.dtype == np.int32
+    assert values.dtype == np.float32
 
 
 def test_buckets_are_used_evenly() -> None:

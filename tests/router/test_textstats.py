@@ -23,7 +23,7 @@ def test_shares() -> None:
     assert got["upper_share"] == pytest.approx(2 / 4)
     assert got["punctuation_share"] == pytest.approx(1 / 11)
     assert got["non_ascii_share"] == pytest.approx(1 / 11)
-    assert got["log_words"] == pytest.approx(np.log1p(3) / 4)
+    assert got["log_words"] == pytest.approx(np.log1p(4) / 4)
     assert got["log_numbers"] == pytest.approx(np.log1p(1) / 2)
     assert got["log_question_marks"] == pytest.approx(np.log1p(1))
 
@@ -44,6 +44,14 @@ def test_shares() -> None:
 def test_marks(name: str, with_marks: str, without: str) -> None:
     assert stats(with_marks)[name] > 0
     assert stats(without)[name] == 0
+
+
+def test_words_of_other_scripts() -> None:
+    german, russian = stats("größer größer"), stats("больше больше")
+    for got in (german, russian):
+        assert got["log_words"] == pytest.approx(np.log1p(2) / 4)
+        assert got["word_length"] == pytest.approx(12 / 3 / 5)
+    assert russian["non_ascii_share"] == pytest.approx(12 / 13)
 
 
 def test_facts_about_messages() -> None:

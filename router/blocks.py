@@ -1,0 +1,114 @@
+"""Feature blocks: features brought to the scales that the heads are linear in.
+
+Four blocks, each of about unit mean square so that one penalty suits all:
+
+``statistics``
+    standardised text statistics, clipped at four standard deviations
+``embedding``
+    the centred embedding
+``waves``
+    random Fourier features of both, the linear form of a Gaussian kernel on them
+    (Rahimi and Recht, "Random features for large-scale kernel machines", NeurIPS 2007)
+``ngrams``
+    hashed n-grams with inverse document frequencies, words and characters each of unit norm
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.features import Features
+
+__all__ = ["BlockScaler"]
+
+_Array = NDArray[np.float32]
+_CLIP = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScaler:
+    """Brings features to block scales.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_dense,)
+        Centre and reciprocal scale of the dense features.
+    idf : ndarray of shape (n_columns,)
+        Weight of each n-gram column.
+    frequencies : ndarray of shape (n_dense, n_waves)
+        Directions of the random Fourier features, on scaled dense features.
+    n_embedding : int
+        Leading dense columns that are the embedding.
+    """
+
+    mean: _Array
+    scale: _Array
+    idf: _Array
+    frequencies: _Array
+    n_embedding: int
+
+    @property
+    def n_dense(self) -> int:
+        """Width of what :meth:`dense` returns."""
+        return int(self.mean.size + 2 * self.frequencies.shape[1])
+
+    def dense(self, features: Features) -> _Array:
+        """Return the dense blocks: embedding, statistics, waves.
+
+        Parameters
+        ----------
+        features : Features
+            Features of n prompts.
+
+        Returns
+        -------
+        ndarray of shape (n, n_dense)
+            float32.
+        """
+        scaled = self.scaled(features)
+        angles = scaled @ self.frequencies
+        waves = np.sqrt(np.float32(1.0 / angles.shape[1]))
+        return np.hstack([scaled, np.cos(angles) * waves, np.sin(angles) * waves])
+
+    def scaled(self, features: Features) -> _Array:
+        """Return embedding and statistics, centred and scaled, of shape (n, n_embedding + ...)."""
+        limit = _CLIP / np.sqrt(max(self.mean.size - self.n_embedding, 1))
+        return np.clip((features.dense - self.mean) * self.scale, -limit, limit)
+
+    def ngram_values(self, features: Features) -> _Array:
+        """Return the weighted values of the n-gram block, in the order of `features.indices`.
+
+        Returns
+        -------
+        ndarray of shape (n_nonzero,)
+            float32; the words and the characters of each prompt have unit norm each.
+        """
+        values = features.values * self.idf[features.indices]
+        part = (features.indices >= features.n_columns // 2).astype(np.int64)
+        if len(features) == 1:
+            segment = part
+        else:
+            rows = np.repeat(np.arange(len(features)), np.diff(features.indptr))
+            segment = 2 * rows + part
+        norms = np.sqrt(np.bincount(segment, values * values, 2 * len(features)))
+        return (values / np.maximum(norms, 1e-9)[segment]).astype(np.float32)
+
+    def to_arrays(self) -> dict[str, _Array]:
+        """Return the arrays to store."""
+        return {
+            "mean": self.mean,
+            "scale": self.scale,
+            "idf": self.idf,
+            "frequencies": self.frequencies,
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, _Array], n_embedding: int) -> BlockScaler:
+        """Build the scaler from stored arrays."""
+        return cls(
+            arrays["mean"], arrays["scale"], arrays["idf"], arrays["frequencies"], n_embedding
+        )

@@ -1,0 +1,65 @@
+"""Fitting of the feature blocks on training prompts."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse
+
+from router.blocks import BlockScaler
+from router.features import Features
+
+__all__ = ["fit_scaler", "ngram_matrix"]
+
+_WAVES = 512
+_EMBEDDING_WEIGHT = 0.5
+
+
+def fit_scaler(features: Features, *, seed: int = 0, n_waves: int = _WAVES) -> BlockScaler:
+    """Learn scales, document frequencies and random directions.
+
+    Parameters
+    ----------
+    features : Features
+        Features of the training prompts; no labels are used.
+    seed : int
+        Seed of the random directions.
+    n_waves : int
+        Number of random directions; each gives a cosine and a sine.
+
+    Returns
+    -------
+    BlockScaler
+        Ready to transform.
+    """
+    split = features.n_embedding
+    mean = features.dense.mean(axis=0)
+    deviation = features.dense.std(axis=0)
+    n_statistics = features.dense.shape[1] - split
+    scale = np.empty_like(mean)
+    spread = float(np.sqrt((deviation[:split] ** 2).sum()))
+    scale[:split] = 1.0 / max(spread, 1e-6)
+    constant = deviation[split:] < 1e-6
+    scale[split:] = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation[split:]))
+    scale[split:] /= np.sqrt(max(n_statistics, 1))
+
+    frequency = np.bincount(features.indices, minlength=features.n_columns)
+    idf = np.log((1.0 + len(features)) / (1.0 + frequency)) + 1.0
+
+    rng = np.random.default_rng(seed)
+    directions = rng.standard_normal((mean.size, n_waves)) * np.sqrt(2.0)
+    directions[:split] *= _EMBEDDING_WEIGHT
+    return BlockScaler(
+        mean=mean.astype(np.float32),
+        scale=scale.astype(np.float32),
+        idf=idf.astype(np.float32),
+        frequencies=directions.astype(np.float32),
+        n_embedding=split,
+    )
+
+
+def ngram_matrix(scaler: BlockScaler, features: Features) -> sparse.csr_matrix:
+    """Return the weighted n-gram block as a sparse matrix of shape (n, n_columns)."""
+    return sparse.csr_matrix(
+        (scaler.ngram_values(features), features.indices, features.indptr),
+        shape=(len(features), features.n_columns),
+    )

@@ -1,0 +1,343 @@
+"""Candidate heads: simple learners from one prompt's features to many targets.
+
+All candidates predict all targets (the quality of every model, the logarithm of every answer
+length) and are linear in the targets. That makes the stacking of :mod:`router.training.stacking`
+exact in any rotation of the targets, and lets the ridge candidates collapse into one weight
+matrix for serving.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import linalg, sparse
+from sklearn.cluster import KMeans
+
+from router.blocks import BlockScaler
+from router.features import Features
+from router.scoring import cluster_of, neighbour_weights
+from router.training.blocks import ngram_matrix
+
+__all__ = [
+    "ClusterTable",
+    "FittedHead",
+    "HeadBank",
+    "LinearWeights",
+    "NeighbourTable",
+    "TrainingBlocks",
+]
+
+_Array = NDArray[np.float32]
+_Index = NDArray[np.int64]
+
+_PENALTIES = (3.0, 12.0, 50.0, 200.0)
+_NEIGHBOURS = (30, 120)
+_MAX_BANK = 4096
+_DUAL_LIMIT = 6000
+_SKETCH_COLUMNS = 2048
+_SKETCH_COLUMNS_LARGE = 4096
+_LARGE = 20_000
+_BIAS = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class LinearWeights:
+    """A head that is linear in the blocks: ``dense @ dense_weights + ngrams @ ngram_weights``."""
+
+    dense: _Array
+    ngrams: _Array | None
+    intercept: _Array
+
+
+@dataclass(frozen=True, slots=True)
+class NeighbourTable:
+    """A head that averages the targets of the nearest prompts in a bank."""
+
+    neighbours: int
+    rows: _Index
+    values: _Array
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterTable:
+    """A head that answers with the shrunken mean of the prompt's cluster."""
+
+    centres: _Array
+    values: _Array
+
+
+FittedHead = LinearWeights | NeighbourTable | ClusterTable
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingBlocks:
+    """The feature blocks of the training prompts.
+
+    Attributes
+    ----------
+    dense : ndarray of shape (n, n_dense)
+        Embedding, statistics and waves, as :meth:`router.blocks.BlockScaler.dense` returns them.
+    scaled : ndarray of shape (n, n_features)
+        Embedding and statistics: the space of neighbours and clusters.
+    ngrams : sparse matrix of shape (n, n_columns)
+        The weighted n-gram block.
+    """
+
+    dense: _Array
+    scaled: _Array
+    ngrams: sparse.csr_matrix
+
+    @classmethod
+    def build(cls, scaler: BlockScaler, features: Features) -> TrainingBlocks:
+        """Transform the features of the training prompts."""
+        return cls(scaler.dense(features), scaler.scaled(features), ngram_matrix(scaler, features))
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+
+class _Head(Protocol):
+    name: str
+
+    def fit(self, rows: _Index, targets: _Array) -> None: ...
+
+    def predict(self, rows: _Index) -> _Array: ...
+
+    def export(self) -> FittedHead: ...
+
+
+class HeadBank:
+    """The candidate heads over shared training blocks.
+
+    Parameters
+    ----------
+    blocks : TrainingBlocks
+        Blocks of all training prompts.
+    seed : int
+        Seed of the k-means starts, the neighbour bank and the sketch.
+    """
+
+    def __init__(self, blocks: TrainingBlocks, *, seed: int = 0) -> None:
+        self._heads: list[_Head] = []
+        for view in ("ngrams", "dense", "all"):
+            kernel = _RidgeView(blocks, view, seed)
+            self._heads.extend(_Ridge(kernel, penalty) for penalty in _PENALTIES)
+        self._heads.extend(_Neighbours(blocks, k, seed) for k in _NEIGHBOURS)
+        self._heads.append(_Clusters(blocks, seed))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the candidates."""
+        return tuple(head.name for head in self._heads)
+
+    def fit_predict(self, rows: _Index, targets: _Array, others: Sequence[_Index]) -> list[_Array]:
+        """Fit all candidates on some prompts and predict others.
+
+        Parameters
+        ----------
+        rows : ndarray of shape (n_rows,)
+            Prompts to fit on.
+        targets : ndarray of shape (n, n_targets)
+            Targets of all training prompts, without NaN; only those of `rows` are used.
+        others : sequence of ndarray
+            Sets of prompts to predict.
+
+        Returns
+        -------
+        list of ndarray of shape (n_candidates, n_others, n_targets)
+            Predictions of each set.
+        """
+        predictions: list[list[_Array]] = [[] for _ in others]
+        for head in self._heads:
+            head.fit(rows, targets)
+            for collected, other in zip(predictions, others, strict=True):
+                collected.append(head.predict(other))
+        return [np.stack(collected) for collected in predictions]
+
+    def fit_final(self, targets: _Array, used: NDArray[np.bool_]) -> list[FittedHead | None]:
+        """Fit the candidates that are used on all prompts; None for those that are not."""
+        rows = np.arange(len(targets))
+        fitted: list[FittedHead | None] = []
+        for head, wanted in zip(self._heads, used, strict=True):
+            if wanted:
+                head.fit(rows, targets)
+            fitted.append(head.export() if wanted else None)
+        return fitted
+
+
+class _RidgeView:
+    """One choice of blocks, with the kernel or Gram matrix that its ridges share.
+
+    Few prompts are solved in the dual with the exact n-gram kernel. Many are solved in the
+    primal, with the n-grams sketched to fewer columns (Charikar, Chen and Farach-Colton, "Finding
+    frequent items in data streams", 2002); weights are spread back over the n-gram columns, so
+    that serving is the same in both cases.
+    """
+
+    def __init__(self, blocks: TrainingBlocks, view: str, seed: int) -> None:
+        self.view = view
+        self._blocks = blocks
+        self._uses_ngrams = view != "dense"
+        self._uses_dense = view != "ngrams"
+        n = len(blocks)
+        width = blocks.dense.shape[1]
+        self.dual = n <= (_DUAL_LIMIT if self._uses_ngrams else width)
+        self._seed = seed
+        self._matrix: _Array | None = None
+
+    @property
+    def matrix(self) -> _Array:
+        """The kernel (n, n) in the dual, the explicit features (n, d) in the primal."""
+        if self._matrix is None:
+            self._matrix = self._kernel() if self.dual else self._explicit()
+        return self._matrix
+
+    def _kernel(self) -> _Array:
+        blocks = self._blocks
+        kernel = np.full((len(blocks), len(blocks)), _BIAS, np.float32)
+        if self._uses_dense:
+            kernel += blocks.dense @ blocks.dense.T
+        if self._uses_ngrams:
+            kernel += (blocks.ngrams @ blocks.ngrams.T).toarray()
+        return kernel
+
+    def _explicit(self) -> _Array:
+        blocks = self._blocks
+        parts: list[_Array] = [np.full((len(blocks), 1), np.sqrt(_BIAS), np.float32)]
+        if self._uses_dense:
+            parts.append(blocks.dense)
+        if self._uses_ngrams:
+            parts.append((blocks.ngrams @ self._sketch()).toarray())
+        return np.hstack(parts)
+
+    def _sketch(self) -> sparse.csr_matrix:
+        n_columns = self._blocks.ngrams.shape[1]
+        large = len(self._blocks) > _LARGE
+        width = _SKETCH_COLUMNS_LARGE if large else _SKETCH_COLUMNS
+        rng = np.random.default_rng([self._seed, width])
+        signs = rng.choice(np.array([-1.0, 1.0], np.float32), n_columns)
+        columns = rng.integers(0, width, n_columns)
+        return sparse.csr_matrix(
+            (signs, (np.arange(n_columns), columns)), shape=(n_columns, width)
+        )
+
+    def weights(self, rows: _Index, solution: _Array, intercept: _Array) -> LinearWeights:
+        """Turn a solution on `rows` into weights of the blocks."""
+        blocks = self._blocks
+        n_targets = solution.shape[1]
+        dense = np.zeros((blocks.dense.shape[1], n_targets), np.float32)
+        ngrams: _Array | None = None
+        if self.dual:
+            intercept = intercept + _BIAS * solution.sum(axis=0)
+            if self._uses_dense:
+                dense = blocks.dense[rows].T @ solution
+            if self._uses_ngrams:
+                ngrams = np.asarray(blocks.ngrams[rows].T @ solution, np.float32)
+        else:
+            intercept = intercept + np.sqrt(_BIAS) * solution[0]
+            start = 1
+            if self._uses_dense:
+                dense = solution[1 : 1 + blocks.dense.shape[1]]
+                start += blocks.dense.shape[1]
+            if self._uses_ngrams:
+                ngrams = np.asarray(self._sketch() @ solution[start:], np.float32)
+        return LinearWeights(dense, ngrams, intercept.astype(np.float32))
+
+
+class _Ridge:
+    """Ridge regression of all targets at once on one view."""
+
+    def __init__(self, view: _RidgeView, penalty: float) -> None:
+        self.name = f"ridge_{view.view}_{penalty:g}"
+        self._view = view
+        self._penalty = penalty
+
+    def fit(self, rows: _Index, targets: _Array) -> None:
+        y = targets[rows]
+        self._rows = rows
+        self._mean = y.mean(axis=0)
+        matrix = self._view.matrix
+        if self._view.dual:
+            system = matrix[np.ix_(rows, rows)]
+            right = y - self._mean
+        else:
+            design = matrix[rows]
+            system = design.T @ design
+            right = design.T @ (y - self._mean)
+        system[np.diag_indices_from(system)] += self._penalty
+        factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
+        self._solution = linalg.cho_solve(factor, right, check_finite=False).astype(np.float32)
+
+    def predict(self, rows: _Index) -> _Array:
+        matrix = self._view.matrix
+        used = matrix[np.ix_(rows, self._rows)] if self._view.dual else matrix[rows]
+        return np.asarray(used @ self._solution + self._mean, np.float32)
+
+    def export(self) -> FittedHead:
+        return self._view.weights(self._rows, self._solution, self._mean)
+
+
+class _Neighbours:
+    """Similarity-weighted mean of the nearest prompts in a bank of bounded size."""
+
+    def __init__(self, blocks: TrainingBlocks, neighbours: int, seed: int) -> None:
+        self.name = f"neighbours_{neighbours}"
+        self._scaled = blocks.scaled
+        self._neighbours = neighbours
+        self._seed = seed
+
+    def fit(self, rows: _Index, targets: _Array) -> None:
+        if len(rows) > _MAX_BANK:
+            rng = np.random.default_rng(self._seed)
+            rows = np.sort(rng.choice(rows, _MAX_BANK, replace=False))
+        self._rows = rows
+        self._values = targets[rows]
+
+    def predict(self, rows: _Index) -> _Array:
+        k = min(self._neighbours, len(self._rows))
+        bank = self._scaled[self._rows]
+        out = np.empty((len(rows), self._values.shape[1]), np.float32)
+        for start in range(0, len(rows), 1024):
+            part = rows[start : start + 1024]
+            index, weight = neighbour_weights(self._scaled[part], bank, k)
+            out[start : start + len(part)] = np.einsum("nk,nkt->nt", weight, self._values[index])
+        return out
+
+    def export(self) -> FittedHead:
+        return NeighbourTable(self._neighbours, self._rows, self._values)
+
+
+class _Clusters:
+    """Mean of the prompt's k-means cluster, shrunken to the overall mean by its size."""
+
+    _SHRINKAGE = 10.0
+
+    def __init__(self, blocks: TrainingBlocks, seed: int) -> None:
+        self.name = "clusters"
+        self._scaled = blocks.scaled
+        self._seed = seed
+
+    def fit(self, rows: _Index, targets: _Array) -> None:
+        n_clusters = int(np.clip(len(rows) // 40, 2, 64))
+        model = KMeans(n_clusters, n_init=2, max_iter=50, random_state=self._seed)
+        sample = rows if len(rows) <= _MAX_BANK else rows[:: -(-len(rows) // _MAX_BANK)]
+        model.fit(self._scaled[sample])
+        self._centres = model.cluster_centers_.astype(np.float32)
+        member = cluster_of(self._scaled[rows], self._centres)
+        y = targets[rows]
+        mean = y.mean(axis=0)
+        count = np.bincount(member, minlength=n_clusters)[:, None]
+        total = np.zeros((n_clusters, y.shape[1]), np.float32)
+        np.add.at(total, member, y)
+        self._values = (total + self._SHRINKAGE * mean) / (count + self._SHRINKAGE)
+        self._values = self._values.astype(np.float32)
+
+    def predict(self, rows: _Index) -> _Array:
+        return self._values[cluster_of(self._scaled[rows], self._centres)]
+
+    def export(self) -> FittedHead:
+        return ClusterTable(self._centres, self._values)
