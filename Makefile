@@ -39,7 +39,7 @@ smoke: venv ## the wheel, installed with its core dependencies alone
 	@$(VENV)/bin/python .ci/smoke_wheel.py
 
 unit: venv ## pytest
-	@$(VENV)/bin/pytest -q $(ARGS)
+	@$(VENV)/bin/pytest $(ARGS)
 
 test-oldest: venv ## the tests of the core with the oldest dependencies allowed
 	@$(VENV)/bin/python .ci/test_oldest.py

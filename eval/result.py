@@ -215,11 +215,13 @@ class BenchmarkResult:
         str
             A few sentences.
         """
-        comparisons = self.comparisons()
-        comparisons.pop(ORACLE, None)
-        zero = comparisons.pop(ZERO_ROUTER, None)
+        others = {
+            name: comparison
+            for name, comparison in self.comparisons().items()
+            if name not in (ORACLE, ZERO_ROUTER)
+        }
         return state_verdict(
-            self.router.name, self.router.interval(HEADLINE), len(self.seeds), zero, comparisons
+            self.router.name, self.router.interval(HEADLINE), len(self.seeds), others
         )
 
     def to_dict(self) -> dict[str, Any]:

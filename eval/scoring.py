@@ -107,6 +107,8 @@ def score(outcome: Outcome, truth: Truth, seed: int) -> Score:
         figures["brier"] = metrics.brier(predicted, truth.quality)
         figures["ece"] = metrics.ece(predicted, truth.quality)
         figures["ece_floor"] = metrics.ece_floor(predicted, seed)
+    if outcome.energy_j is not None:
+        _checked(outcome.energy_j, truth, "energy_j")
     if outcome.completion_tokens is not None:
         tokens = _checked(outcome.completion_tokens, truth, "completion_tokens")
         figures["length_error"] = metrics.length_error(tokens, truth.completion_tokens)

@@ -49,11 +49,7 @@ def compare(difference: Interval) -> Comparison:
 
 
 def state_verdict(
-    router: str,
-    headline: Interval,
-    n_seeds: int,
-    zero_router: Comparison | None,
-    others: Mapping[str, Comparison],
+    router: str, headline: Interval, n_seeds: int, others: Mapping[str, Comparison]
 ) -> str:
     """Say first how a router compares with the zero router, then with the other baselines.
 
@@ -62,13 +58,11 @@ def state_verdict(
     router : str
         Name of the router.
     headline : Interval
-        Its `log_energy_ratio`.
+        Its `log_energy_ratio`, which is its paired difference from the zero router.
     n_seeds : int
         Seeds that the interval is over.
-    zero_router : Comparison, optional
-        How it compares with the zero router; None if that was not run.
     others : mapping of str to Comparison
-        The same for each other baseline, by its name.
+        How it compares with each other baseline, by its name.
 
     Returns
     -------
@@ -77,6 +71,8 @@ def state_verdict(
     """
     change = math.exp(headline.mean) - 1
     amount = f"{abs(change):.0%} {'less' if change < 0 else 'more'} energy at equal quality"
+    if headline.mean == 0:
+        amount = "the same energy at equal quality"
     known = not math.isnan(headline.low)
     interval = f", 95 % interval {headline.low:+.3f} to {headline.high:+.3f}" if known else ""
     seeds = f"{n_seeds} seed{'' if n_seeds == 1 else 's'}"
@@ -86,8 +82,7 @@ def state_verdict(
         Comparison.LOSES: f"{router} loses to the zero router",
         Comparison.UNCLEAR: f"{router} does not clearly differ from the zero router",
         Comparison.UNKNOWN: f"No verdict on {router}, one seed gives no interval",
-        None: f"{router} was not compared with the zero router",
-    }[zero_router]
+    }[compare(headline)]
     sentences = [f"{opening}: {figure}."]
     for comparison, words in (
         (Comparison.BEATS, "It beats"),

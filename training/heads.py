@@ -42,6 +42,8 @@ _SKETCH_COLUMNS = 2048
 _SKETCH_COLUMNS_LARGE = 4096
 _LARGE = 20_000
 _BIAS = 1.0
+_CHUNK_ROWS = 1024
+_CLUSTER_SHRINKAGE = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,14 +102,19 @@ class TrainingBlocks:
         return len(self.dense)
 
 
-class _Head(Protocol):
-    name: str
-
-    def fit(self, rows: _Index, targets: _Array) -> None: ...
-
+class _Fitted(Protocol):
     def predict(self, rows: _Index) -> _Array: ...
 
     def export(self) -> FittedHead: ...
+
+
+class _Family(Protocol):
+    """Candidates that share work: one fit gives one fitted head for each name."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]: ...
 
 
 class HeadBank:
@@ -122,17 +129,17 @@ class HeadBank:
     """
 
     def __init__(self, blocks: TrainingBlocks, *, seed: int = 0) -> None:
-        self._heads: list[_Head] = []
-        for view in ("ngrams", "dense", "all"):
-            kernel = _RidgeView(blocks, view, seed)
-            self._heads.extend(_Ridge(kernel, penalty) for penalty in _PENALTIES)
-        self._heads.extend(_Neighbours(blocks, k, seed) for k in _NEIGHBOURS)
-        self._heads.append(_Clusters(blocks, seed))
+        self.scaled = blocks.scaled
+        self._families: list[_Family] = [
+            *(_Ridges(blocks, view, seed) for view in ("ngrams", "dense", "all")),
+            *(_Neighbours(blocks, k, seed) for k in _NEIGHBOURS),
+            _Clusters(blocks, seed),
+        ]
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names of the candidates."""
-        return tuple(head.name for head in self._heads)
+        return tuple(name for family in self._families for name in family.names)
 
     def fit_predict(self, rows: _Index, targets: _Array, others: Sequence[_Index]) -> list[_Array]:
         """Fit all candidates on some prompts and predict others.
@@ -151,26 +158,19 @@ class HeadBank:
         list of ndarray of shape (n_candidates, n_others, n_targets)
             Predictions of each set.
         """
-        predictions: list[list[_Array]] = [[] for _ in others]
-        for head in self._heads:
-            head.fit(rows, targets)
-            for collected, other in zip(predictions, others, strict=True):
-                collected.append(head.predict(other))
-        return [np.stack(collected) for collected in predictions]
+        fitted = [head for family in self._families for head in family.fit(rows, targets)]
+        return [np.stack([head.predict(other) for head in fitted]) for other in others]
 
-    def fit_final(self, targets: _Array, used: NDArray[np.bool_]) -> list[FittedHead | None]:
-        """Fit the candidates that are used on all prompts; None for those that are not."""
+    def fit_final(self, targets: _Array) -> list[FittedHead]:
+        """Fit all candidates on all prompts, ready to export."""
         rows = np.arange(len(targets))
-        fitted: list[FittedHead | None] = []
-        for head, wanted in zip(self._heads, used, strict=True):
-            if wanted:
-                head.fit(rows, targets)
-            fitted.append(head.export() if wanted else None)
-        return fitted
+        return [
+            head.export() for family in self._families for head in family.fit(rows, targets)
+        ]
 
 
-class _RidgeView:
-    """One choice of blocks, with the kernel or Gram matrix that its ridges share.
+class _Ridges:
+    """Ridge regressions of all targets at once, on one choice of blocks.
 
     Few prompts are solved in the dual with the exact n-gram kernel. Many are solved in the
     primal, with the n-grams sketched to fewer columns (Charikar, Chen and Farach-Colton, "Finding
@@ -179,7 +179,7 @@ class _RidgeView:
     """
 
     def __init__(self, blocks: TrainingBlocks, view: str, seed: int) -> None:
-        self.view = view
+        self.names = tuple(f"ridge_{view}_{penalty:g}" for penalty in _PENALTIES)
         self._blocks = blocks
         self._uses_ngrams = view != "dense"
         self._uses_dense = view != "ngrams"
@@ -187,14 +187,8 @@ class _RidgeView:
         width = blocks.dense.shape[1]
         self.dual = n <= (_DUAL_LIMIT if self._uses_ngrams else width)
         self._seed = seed
-        self._matrix: _Array | None = None
-
-    @property
-    def matrix(self) -> _Array:
+        self.matrix = self._kernel() if self.dual else self._explicit()
         """The kernel (n, n) in the dual, the explicit features (n, d) in the primal."""
-        if self._matrix is None:
-            self._matrix = self._kernel() if self.dual else self._explicit()
-        return self._matrix
 
     def _kernel(self) -> _Array:
         blocks = self._blocks
@@ -225,6 +219,26 @@ class _RidgeView:
             (signs, (np.arange(n_columns), columns)), shape=(n_columns, width)
         )
 
+    def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
+        y = targets[rows]
+        mean = y.mean(axis=0)
+        if self.dual:
+            system = self.matrix[np.ix_(rows, rows)]
+            right = y - mean
+        else:
+            design = self.matrix[rows]
+            system = design.T @ design
+            right = design.T @ (y - mean)
+        diagonal = np.diag_indices_from(system)
+        unpenalised = system[diagonal].copy()
+        fitted: list[_Fitted] = []
+        for penalty in _PENALTIES:
+            system[diagonal] = unpenalised + np.float32(penalty)
+            factor = linalg.cho_factor(system, lower=True, check_finite=False)
+            solution = linalg.cho_solve(factor, right, check_finite=False)
+            fitted.append(_FittedRidge(self, rows, mean, solution.astype(np.float32)))
+        return fitted
+
     def weights(self, rows: _Index, solution: _Array, intercept: _Array) -> LinearWeights:
         """Turn a solution on `rows` into weights of the blocks."""
         blocks = self._blocks
@@ -248,96 +262,93 @@ class _RidgeView:
         return LinearWeights(dense, ngrams, intercept.astype(np.float32))
 
 
-class _Ridge:
-    """Ridge regression of all targets at once on one view."""
-
-    def __init__(self, view: _RidgeView, penalty: float) -> None:
-        self.name = f"ridge_{view.view}_{penalty:g}"
-        self._view = view
-        self._penalty = penalty
-
-    def fit(self, rows: _Index, targets: _Array) -> None:
-        y = targets[rows]
-        self._rows = rows
-        self._mean = y.mean(axis=0)
-        matrix = self._view.matrix
-        if self._view.dual:
-            system = matrix[np.ix_(rows, rows)]
-            right = y - self._mean
-        else:
-            design = matrix[rows]
-            system = design.T @ design
-            right = design.T @ (y - self._mean)
-        system[np.diag_indices_from(system)] += self._penalty
-        factor = linalg.cho_factor(system, lower=True, overwrite_a=True, check_finite=False)
-        self._solution = linalg.cho_solve(factor, right, check_finite=False).astype(np.float32)
+@dataclass(frozen=True, slots=True)
+class _FittedRidge:
+    view: _Ridges
+    rows: _Index
+    mean: _Array
+    solution: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        matrix = self._view.matrix
-        used = matrix[np.ix_(rows, self._rows)] if self._view.dual else matrix[rows]
-        return np.asarray(used @ self._solution + self._mean, np.float32)
+        matrix = self.view.matrix
+        used = matrix[np.ix_(rows, self.rows)] if self.view.dual else matrix[rows]
+        return np.asarray(used @ self.solution + self.mean, np.float32)
 
     def export(self) -> FittedHead:
-        return self._view.weights(self._rows, self._solution, self._mean)
+        return self.view.weights(self.rows, self.solution, self.mean)
 
 
+@dataclass(frozen=True, slots=True)
 class _Neighbours:
     """Similarity-weighted mean of the nearest prompts in a bank of bounded size."""
 
-    def __init__(self, blocks: TrainingBlocks, neighbours: int, seed: int) -> None:
-        self.name = f"neighbours_{neighbours}"
-        self._scaled = blocks.scaled
-        self._neighbours = neighbours
-        self._seed = seed
+    blocks: TrainingBlocks
+    neighbours: int
+    seed: int
 
-    def fit(self, rows: _Index, targets: _Array) -> None:
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (f"neighbours_{self.neighbours}",)
+
+    def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
         if len(rows) > _MAX_BANK:
-            rng = np.random.default_rng(self._seed)
+            rng = np.random.default_rng(self.seed)
             rows = np.sort(rng.choice(rows, _MAX_BANK, replace=False))
-        self._rows = rows
-        self._values = targets[rows]
+        return [_FittedNeighbours(self.blocks, self.neighbours, rows, targets[rows])]
+
+
+@dataclass(frozen=True, slots=True)
+class _FittedNeighbours:
+    blocks: TrainingBlocks
+    neighbours: int
+    rows: _Index
+    values: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        k = min(self._neighbours, len(self._rows))
-        bank = self._scaled[self._rows]
-        out = np.empty((len(rows), self._values.shape[1]), np.float32)
-        for start in range(0, len(rows), 1024):
-            part = rows[start : start + 1024]
-            index, weight = neighbour_weights(self._scaled[part], bank, k)
-            out[start : start + len(part)] = np.einsum("nk,nkt->nt", weight, self._values[index])
+        k = min(self.neighbours, len(self.rows))
+        bank = self.blocks.scaled[self.rows]
+        out = np.empty((len(rows), self.values.shape[1]), np.float32)
+        for start in range(0, len(rows), _CHUNK_ROWS):
+            part = rows[start : start + _CHUNK_ROWS]
+            index, weight = neighbour_weights(self.blocks.scaled[part], bank, k)
+            out[start : start + len(part)] = np.einsum("nk,nkt->nt", weight, self.values[index])
         return out
 
     def export(self) -> FittedHead:
-        return NeighbourTable(self._neighbours, self._rows, self._values)
+        return NeighbourTable(self.neighbours, self.rows, self.values)
 
 
+@dataclass(frozen=True, slots=True)
 class _Clusters:
     """Mean of the prompt's k-means cluster, shrunken to the overall mean by its size."""
 
-    _SHRINKAGE = 10.0
+    blocks: TrainingBlocks
+    seed: int
+    names: tuple[str, ...] = ("clusters",)
 
-    def __init__(self, blocks: TrainingBlocks, seed: int) -> None:
-        self.name = "clusters"
-        self._scaled = blocks.scaled
-        self._seed = seed
-
-    def fit(self, rows: _Index, targets: _Array) -> None:
+    def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
         n_clusters = int(np.clip(len(rows) // 40, 2, 64))
-        model = KMeans(n_clusters, n_init=2, max_iter=50, random_state=self._seed)
-        sample = rows if len(rows) <= _MAX_BANK else rows[:: -(-len(rows) // _MAX_BANK)]
-        model.fit(self._scaled[sample])
-        self._centres = model.cluster_centers_.astype(np.float32)
-        member = cluster_of(self._scaled[rows], self._centres)
+        scaled = self.blocks.scaled
+        sample = rows[:: -(-len(rows) // _MAX_BANK)]
+        model = KMeans(n_clusters, n_init=2, max_iter=50, random_state=self.seed)
+        centres = model.fit(scaled[sample]).cluster_centers_.astype(np.float32)
+        member = cluster_of(scaled[rows], centres)
         y = targets[rows]
-        mean = y.mean(axis=0)
         count = np.bincount(member, minlength=n_clusters)[:, None]
         total = np.zeros((n_clusters, y.shape[1]), np.float32)
         np.add.at(total, member, y)
-        self._values = (total + self._SHRINKAGE * mean) / (count + self._SHRINKAGE)
-        self._values = self._values.astype(np.float32)
+        values = (total + _CLUSTER_SHRINKAGE * y.mean(axis=0)) / (count + _CLUSTER_SHRINKAGE)
+        return [_FittedClusters(self.blocks, centres, values.astype(np.float32))]
+
+
+@dataclass(frozen=True, slots=True)
+class _FittedClusters:
+    blocks: TrainingBlocks
+    centres: _Array
+    values: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        return self._values[cluster_of(self._scaled[rows], self._centres)]
+        return self.values[cluster_of(self.blocks.scaled[rows], self.centres)]
 
     def export(self) -> FittedHead:
-        return ClusterTable(self._centres, self._values)
+        return ClusterTable(self.centres, self.values)

@@ -155,6 +155,7 @@ def _pycosat_or_stand_in() -> Iterator[None]:
     try:
         importlib.import_module("pycosat")
     except ImportError:
+        before = {"pycosat": sys.modules["pycosat"]} if "pycosat" in sys.modules else {}
         stand_in = types.ModuleType("pycosat")
         stand_in.__getattr__ = _missing  # type: ignore[method-assign]
         sys.modules["pycosat"] = stand_in
@@ -162,6 +163,7 @@ def _pycosat_or_stand_in() -> Iterator[None]:
             yield
         finally:
             del sys.modules["pycosat"]
+            sys.modules.update(before)
     else:
         yield
 

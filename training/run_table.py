@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,9 +117,9 @@ class RunTable:
         }
         self._parts.clear()
         texts, embeddings = self._sort_texts(columns)
-        self._check_embedded(columns["prompt"], embeddings)
+        self._check_embedded(columns, embeddings)
         self._check_ids(columns, texts)
-        _fill_ids(columns, texts, self._good())
+        _fill_ids(columns, texts, self._good(columns))
         kept = self._without_repeats(columns, texts)
         matrix = None
         if embeddings and len(kept):
@@ -132,15 +132,17 @@ class RunTable:
             embeddings=matrix,
             problems=self._problems(),
             n_read=self._n_rows + self._n_unread,
-            n_repeated=int(self._good().sum()) - len(kept),
+            n_repeated=int(self._good(columns).sum()) - len(kept),
         )
 
     def _note(self, name: str, faults: Iterable[Fault]) -> None:
         """Record what is wrong in the chunk that is being added."""
         self._faults.extend((self._n_rows + i, name, kind, why) for i, kind, why in faults)
 
-    def _good(self) -> npt.NDArray[np.bool_]:
-        good = np.ones(self._n_rows, bool)
+    def _good(self, columns: Mapping[str, npt.NDArray[Any]]) -> npt.NDArray[np.bool_]:
+        # Rows of a file that lacks a column have no fault of their own, but cannot be compared.
+        good: npt.NDArray[np.bool_] = columns["prompt"] != ABSENT
+        good &= columns["model"] != ABSENT
         good[[row for row, *_ in self._faults]] = False
         return good
 
@@ -181,11 +183,13 @@ class RunTable:
         return texts, embeddings
 
     def _check_embedded(
-        self, prompts: npt.NDArray[Any], embeddings: dict[int, npt.NDArray[np.float32]]
+        self,
+        columns: Mapping[str, npt.NDArray[Any]],
+        embeddings: dict[int, npt.NDArray[np.float32]],
     ) -> None:
         """Note prompts without an embedding if others have one."""
         if embeddings:
-            bare = self._good() & ~np.isin(prompts, list(embeddings))
+            bare = self._good(columns) & ~np.isin(columns["prompt"], list(embeddings))
             reason = "is missing, while other prompts have one"
             rows = np.flatnonzero(bare).tolist()
             self._faults.extend((row, "embedding", "missing", reason) for row in rows)
@@ -193,7 +197,7 @@ class RunTable:
     def _check_ids(self, columns: dict[str, npt.NDArray[Any]], texts: dict[str, list[str]]) -> None:
         """Note ids that stand for more than one prompt."""
         ids, prompts = columns["prompt_id"], columns["prompt"]
-        rows = np.flatnonzero(self._good() & (ids != ABSENT))
+        rows = np.flatnonzero(self._good(columns) & (ids != ABSENT))
         n_prompts = len(texts["prompt"])
         pairs = np.unique(ids[rows].astype(np.int64) * n_prompts + prompts[rows])
         used = pairs // max(n_prompts, 1)
@@ -218,7 +222,7 @@ class RunTable:
 
         Of equal answers the fullest is kept, whichever file comes first.
         """
-        rows = np.flatnonzero(self._good())
+        rows = np.flatnonzero(self._good(columns))
         key = columns["prompt_id"].astype(np.int64) * len(texts["model"]) + columns["model"]
         rows = rows[np.argsort(key[rows], kind="stable")]
         again = np.flatnonzero(key[rows[1:]] == key[rows[:-1]])

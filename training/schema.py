@@ -176,7 +176,7 @@ def _summary(problems: Sequence[Problem]) -> str:
     rows = {(problem.file, problem.row) for problem in problems if problem.row is not None}
     lines = [f"{_count(len(problems), 'problem')} in {_count(len(files), 'file')}:"]
     for (field, kind), count in kinds.most_common(_SHOWN):
-        lines.append(f"  {count} x {kind if field is None else f'{field}: {kind}'}")
+        lines.append(f"  {count:,} x {kind if field is None else f'{field}: {kind}'}")
     if len(kinds) > _SHOWN:
         lines.append(f"  and {_count(len(kinds) - _SHOWN, 'other kind')}")
     if len(problems) > 1:

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
-__all__ = ["FittedStack", "Stack", "stack_variants"]
+__all__ = ["FittedStack", "Stack", "combine", "fit_stack", "stack_variants"]
 
 _Array = NDArray[np.float64]
 
@@ -138,7 +138,7 @@ def fit_stack(
     truth = centred @ directions
     projected = predictions @ directions
     weights = np.stack(
-        [_combine(truth[:, k], projected[:, :, k].T) for k in range(directions.shape[1])], axis=1
+        [combine(truth[:, k], projected[:, :, k].T) for k in range(directions.shape[1])], axis=1
     )
     latent = np.einsum("cnk,ck->nk", projected, weights)
     if stack.link == "logistic":
@@ -160,8 +160,8 @@ def _directions(centred: _Array, predictions: _Array, rank: int) -> _Array:
     return np.asarray(leading * np.where(signs == 0, 1.0, signs))
 
 
-def _combine(truth: _Array, columns: _Array) -> _Array:
-    """Non-negative weights of (n, n_candidates) columns, shrunken by their evidence.
+def combine(truth: _Array, columns: _Array) -> _Array:
+    """Fit non-negative weights of (n, n_candidates) columns, shrunken by their evidence.
 
     The factor is the positive-part James-Stein one: fitted energy less noise, over fitted energy.
     """

@@ -106,6 +106,7 @@ class LearnedBaseline(ABC):
 
     def run(self, split: BenchmarkSplit) -> Outcome:
         """Tune, learn from all training prompts, predict, and sweep the energy price."""
+        energy_j = split.predicted_energy_j
         started = time.perf_counter()
         quality = split.train.quality
         setting = self.tune(split.train_features, quality, split.train.groups, split.seed)
@@ -114,7 +115,6 @@ class LearnedBaseline(ABC):
         )
         predicted = np.clip(predicted, 0.0, 1.0)
         train_s = time.perf_counter() - started
-        energy_j = split.predicted_energy_j
         return Outcome(
             choices=price_sweep(predicted, energy_j, split.reference),
             quality=predicted,

@@ -16,6 +16,9 @@ __all__ = ["SmallMLP"]
 
 _Floats = NDArray[np.float64]
 
+_BATCH = 128
+_MOST_STEPS = 26
+
 
 class SmallMLP(LearnedBaseline):
     """One hidden layer on embedding and statistics, squared error, stopped early."""
@@ -38,6 +41,8 @@ class SmallMLP(LearnedBaseline):
         """Train once for each penalty and look in at the wanted epochs."""
         train_x, new_x = scaled_dense(features, new)
         train_x, new_x = train_x.astype(np.float32), new_x.astype(np.float32)
+        overall = quality.mean(axis=0)
+        target = (quality - overall).astype(np.float32)
         found = {}
         for alpha in dict.fromkeys(setting["alpha"] for setting in settings):
             wanted = {setting["epochs"] for setting in settings if setting["alpha"] == alpha}
@@ -45,13 +50,12 @@ class SmallMLP(LearnedBaseline):
                 hidden_layer_sizes=(64,),
                 alpha=alpha,
                 learning_rate_init=3e-3,
-                batch_size=min(128, len(train_x)),
+                batch_size=min(len(train_x), max(_BATCH, len(train_x) // _MOST_STEPS)),
                 random_state=seed,
             )
-            target = quality if quality.shape[1] > 1 else quality[:, 0]
             for epoch in range(1, max(wanted) + 1):
                 network.partial_fit(train_x, target)
                 if epoch in wanted:
-                    found[alpha, epoch] = network.predict(new_x).reshape(len(new_x), -1)
+                    found[alpha, epoch] = overall + network.predict(new_x)
         for setting in settings:
-            yield found[setting["alpha"], setting["epochs"]].astype(np.float64)
+            yield found[setting["alpha"], setting["epochs"]]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from router.eval.baselines.learned import LearnedBaseline
 from router.features import Features
@@ -80,7 +81,9 @@ class Clusters(LearnedBaseline):
         for setting in settings:
             n_clusters = min(setting["clusters"], n_distinct)
             means = KMeans(n_clusters=n_clusters, n_init=1, max_iter=30, random_state=seed)
-            rows = means.fit_predict(train)
+            # Several threads add up in any order, and a bit can move a prompt.
+            with threadpool_limits(limits=1, user_api="openmp"):
+                rows = means.fit_predict(train)
             sums = np.zeros((n_clusters, quality.shape[1]))
             np.add.at(sums, rows, quality)
             sizes = np.bincount(rows, minlength=n_clusters)[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,7 +152,10 @@ def _svg(figure: Figure, label: str, name: str) -> str:
     import matplotlib
 
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": f"wattroute {name}"}):
+    settings: Any = {"svg.fonttype": "none", "svg.hashsalt": f"wattroute {name}"}
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # The page's fonts draw the text, whatever letters matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(
             file,
             format="svg",

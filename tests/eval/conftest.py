@@ -1,32 +1,19 @@
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-try:
-    import router.policy  # noqa: F401
-except ImportError:  # STAND-IN
-    _stub = types.ModuleType("router.policy")
-
-    def _price_sweep(quality, energy_j, reference, n_settings=100):
-        prices = np.geomspace(10, 1e-7, n_settings - 1)
-        rows = []
-        for price in prices:
-            gain = quality - price * energy_j
-            best = gain.max(axis=1, keepdims=True)
-            rows.append(np.where(gain >= best - 1e-12, energy_j, np.inf).argmin(axis=1))
-        return np.stack([*rows, np.full(len(quality), reference)])
-
-    _stub.price_sweep = _price_sweep
-    sys.modules["router.policy"] = _stub
-
 from router.eval.matrix import AnswerMatrix
-from router.eval.protocol import BenchmarkSplit, Outcome, split_prompts, true_energy
+from router.eval.protocol import (
+    BenchmarkSplit,
+    Outcome,
+    feature_rows,
+    split_prompts,
+    true_energy,
+)
 from router.features import Features
 from router.policy import price_sweep
 from router.pool import Pool, PoolModel
@@ -104,8 +91,6 @@ class Case:
 
     def split(self, seed: int = 0) -> tuple[BenchmarkSplit, np.ndarray, np.ndarray]:
         """Return a split with true energy as the predicted one, and the test outcomes."""
-        from router.eval.protocol import feature_rows
-
         energy_j = true_energy(self.matrix, self.pool)
         cells = self.matrix.columns(self.pool.names)
         train, test = split_prompts(cells.groups, seed)
@@ -157,7 +142,7 @@ def make_features() -> Callable[..., Features]:
     return _features
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pool() -> Pool:
     return Pool("three", (_model("small", 0.1), _model("middle", 0.5), _model("large", 5.0)))
 
@@ -167,7 +152,7 @@ def make_model() -> Callable[..., PoolModel]:
     return _model
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def specialists(pool: Pool) -> Case:
     """Two cheap models that are right on one kind of prompt each, and a large one on most."""
     rng = np.random.default_rng(7)
@@ -190,6 +175,6 @@ def make_case(pool: Pool) -> Callable[..., Case]:
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def router_method() -> KindRouter:
     return KindRouter()

@@ -84,6 +84,9 @@ def test_zero_router_mixes_the_models_that_training_data_say_to_mix():
 
 def test_zero_router_of_one_model_that_dominates_is_that_model():
     points = zero_router_points(
-        np.array([[0.9, 0.8]]), np.array([[1.0, 2.0]]), np.array([[0.3, 0.9]]), np.array([[5.0, 9.0]])
+        np.array([[0.9, 0.8]]),
+        np.array([[1.0, 2.0]]),
+        np.array([[0.3, 0.9]]),
+        np.array([[5.0, 9.0]]),
     )
     np.testing.assert_allclose(points, [[5, 0.3]])

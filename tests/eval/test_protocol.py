@@ -28,7 +28,7 @@ def test_split_keeps_groups_whole_and_every_prompt_once(groups, seed):
 
 @given(_groups, st.integers(0, 5))
 def test_split_puts_no_more_than_one_group_too_many_into_training(groups, seed):
-    train, test = split_prompts(groups, seed)
+    train, _ = split_prompts(groups, seed)
     largest = max(np.bincount(np.array(groups) + 5))
     target = round(0.7 * len(groups))
     assert target - largest < len(train) < target + largest
@@ -80,7 +80,8 @@ def test_measured_energy_wins(make_matrix, pool):
 
 
 def test_unknown_lengths_are_assumed_then_the_median_then_300(make_matrix, make_model):
-    pool = Pool("p", (make_model("small", 1.0, 55.0), make_model("middle", 1.0), make_model("large", 1.0)))
+    models = make_model("small", 1.0, 55.0), make_model("middle", 1.0), make_model("large", 1.0)
+    pool = Pool("p", models)
     nan = np.nan
     tokens = [[nan, 10, nan], [80, nan, nan], [nan, 30, nan], [1, 20, nan], [1, 21, nan]]
     matrix = make_matrix(np.ones((5, 3)), completion_tokens=tokens, prompt_tokens=0)

@@ -193,7 +193,7 @@ def test_parquet_types_of_other_writers(tmp_path: Path) -> None:
             "prompt_tokens": pa.array([1, None, 3, 4], pa.uint64()),
             "completion_tokens": pa.array([None] * n, pa.null()),
             "energy_j": pa.array([1.5, None, float("nan"), 0.0], pa.float32()),
-            "cost_usd": pa.array([1, 2, 3, 4]).cast(pa.decimal128(10, 2)),
+            "cost_usd": pa.array([1, 2, 3, 4]).cast(pa.decimal128(21, 2)),
             "task": pa.array([None] * n, pa.null()),
         }
     )
@@ -498,8 +498,7 @@ def test_no_files(tmp_path: Path) -> None:
     assert "no file or folder" in problems_of([])[0].reason
     assert "no such file" in problems_of(tmp_path / "nothing.csv")[0].reason
     assert "the folder has no file" in problems_of(tmp_path)[0].reason
-    empty = pd.DataFrame({"prompt": [], "model": [], "quality": []})
-    empty.to_parquet(tmp_path / "a.parquet")
+    pd.DataFrame(ROWS)[:0].astype({"task": str}).to_parquet(tmp_path / "a.parquet")
     assert "no rows" in problems_of(tmp_path)[-1].reason
 
 

@@ -1,0 +1,95 @@
+"""The length head: completion tokens of every model, on the log scale, with quantiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.training.stacking import combine
+
+__all__ = ["FittedLengths", "fit_lengths"]
+
+_Array = NDArray[np.float64]
+
+_QUANTILES = (0.1, 0.9)
+_MAX_SMEAR = 4.0
+
+
+@dataclass(frozen=True, slots=True)
+class FittedLengths:
+    """A fitted length head.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_targets,)
+        Mean of each log target.
+    weights : ndarray of shape (n_candidates, n_targets)
+        Non-negative weights of the candidates.
+    factor : ndarray of shape (n_models,)
+        From the exponential of a log length to the mean length (Duan, "Smearing estimate", 1983).
+    limit : ndarray of shape (n_models,)
+        Longest answer seen, in tokens.
+    low, high : ndarray of shape (n_models,)
+        10 % and 90 % quantiles of actual over expected tokens, out of fold.
+    """
+
+    mean: _Array
+    weights: _Array
+    factor: _Array
+    limit: _Array
+    low: _Array
+    high: _Array
+
+    def log_lengths(self, candidates: NDArray[np.float32]) -> _Array:
+        """Combine candidates (n_candidates, n, n_targets) into (n, n_targets)."""
+        centred = candidates - self.mean
+        return np.asarray(np.einsum("cnk,ck->nk", centred, self.weights)) + self.mean
+
+    def tokens(self, log_lengths: _Array) -> _Array:
+        """Return expected completion tokens of shape (n, n_models)."""
+        n_models = self.factor.size
+        return np.clip(np.exp(log_lengths[:, :n_models]) * self.factor, 1.0, self.limit)
+
+
+def fit_lengths(
+    log_tokens: _Array, log_prompt_ratio: _Array, candidates: NDArray[np.float32]
+) -> FittedLengths:
+    """Fit the length head on out-of-fold predictions.
+
+    Parameters
+    ----------
+    log_tokens : ndarray of shape (n, n_models)
+        Logarithm of completion tokens.
+    log_prompt_ratio : ndarray of shape (n,)
+        Logarithm of prompt tokens per character.
+    candidates : ndarray of shape (n_candidates, n, n_models + 1)
+        Out-of-fold predictions of both.
+
+    Returns
+    -------
+    FittedLengths
+        Ready to predict.
+    """
+    truth = np.hstack([log_tokens, log_prompt_ratio[:, None]])
+    mean = truth.mean(axis=0)
+    weights = np.stack(
+        [
+            combine(truth[:, k] - mean[k], (candidates[:, :, k] - mean[k]).T.astype(np.float64))
+            for k in range(truth.shape[1])
+        ],
+        axis=1,
+    )
+    expected = np.einsum("cnk,ck->nk", candidates - mean, weights) + mean
+    residual = (truth - expected)[:, :-1]
+    factor = np.clip(np.exp(residual).mean(axis=0), 1.0 / _MAX_SMEAR, _MAX_SMEAR)
+    low, high = np.quantile(np.exp(residual) / factor, _QUANTILES, axis=0)
+    return FittedLengths(
+        mean=mean,
+        weights=weights,
+        factor=factor,
+        limit=np.exp(log_tokens.max(axis=0)),
+        low=np.minimum(low, 1.0),
+        high=np.maximum(high, 1.0),
+    )
