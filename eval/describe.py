@@ -37,9 +37,7 @@ def describe_models(
         In the order of the pool.
     """
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = np.mean(
-            [truth.model_points / truth.reference_point for truth in truths], axis=0
-        )
+        relative = np.mean([truth.model_points / truth.reference_point for truth in truths], axis=0)
     references = [truth.reference for truth in truths]
     return tuple(
         ModelDescription(

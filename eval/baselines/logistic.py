@@ -64,9 +64,9 @@ class Logistic(LearnedBaseline):
     def _words(self, features: Features, new: Features) -> tuple[csr_matrix, csr_matrix]:
         """TF-IDF of the hashed word n-grams."""
         train_x, new_x = (
-            csr_matrix(
-                (rows.values, rows.indices, rows.indptr), shape=(len(rows), rows.n_columns)
-            )[:, : self.n_word_columns]
+            csr_matrix((rows.values, rows.indices, rows.indptr), shape=(len(rows), rows.n_columns))[
+                :, : self.n_word_columns
+            ]
             for rows in (features, new)
         )
         weights = TfidfTransformer().fit(train_x)

@@ -82,7 +82,8 @@ def _table(table: Table, own: str | None) -> str:
         cells = "".join(
             f"<td{side}>{escape(text)}</td>" for side, text in zip(sides, row, strict=True)
         )
-        rows.append(f'<tr{" class=own" if row[0] == own else ""}>{cells}</tr>')
+        mark = ' class="own"' if row[0] == own else ""
+        rows.append(f"<tr{mark}>{cells}</tr>")
     return (
         f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
         + "\n".join(rows)

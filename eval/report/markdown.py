@@ -42,4 +42,4 @@ def _table(table: Table) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|#&~$])", r"\\\1", " ".join(text.split()))
+    return re.sub(r"([\\`*{}\[\]<>|#&~$]|\b_|_\b)", r"\\\1", " ".join(text.split()))

@@ -168,9 +168,9 @@ def _calibration(result: BenchmarkResult) -> Section:
             rows.append((method.name, *(_plain(interval) for interval in intervals)))
     length = result.router.interval("length_error")
     length_text = (
-        "It predicts no lengths, or no true length is known."
+        "The router predicts no answer lengths, or no true length is known."
         if math.isnan(length.mean)
-        else f"Half of its predicted answer lengths are within a factor of "
+        else "Half of the answer lengths that the router predicts are within a factor of "
         f"{math.exp(length.mean):.2f} of the true ones (length_error {_plain(length)})."
     )
     return Section(
@@ -180,7 +180,7 @@ def _calibration(result: BenchmarkResult) -> Section:
             "auc: 0.5 is chance, 1 is perfect. brier: mean squared error. ece: gap between "
             "predicted and observed shares of right answers in 15 bins of equal counts; the "
             "floor is what perfect calibration would show with as few prompts.",
-            f"The router's answer lengths: {length_text}",
+            length_text,
         ),
         Table(("method", "auc", "brier", "ece", "ece floor"), tuple(rows), "<>>>>"),
     )
@@ -208,14 +208,12 @@ def _baselines(result: BenchmarkResult) -> Section:
     rows = []
     for method in result.baselines:
         chosen = [
-            f"{name.removeprefix(_CHOSEN)} = {', '.join(_number(value) for value in values)}"
+            f"{name.removeprefix(_CHOSEN)} = {', '.join(f'{value:g}' for value in values)}"
             for name, values in method.per_seed.items()
             if name.startswith(_CHOSEN)
         ]
         if chosen:
-            rows.append(
-                (method.name, _plain(method.interval("train_s")), "; ".join(chosen))
-            )
+            rows.append((method.name, _plain(method.interval("train_s")), "; ".join(chosen)))
     return Section(
         "Tuning of the baselines",
         ("Chosen for each seed by cross-validation on its training prompts.",),
@@ -331,18 +329,18 @@ def _percent(interval: Interval) -> str:
 def _plain(interval: Interval) -> str:
     if math.isnan(interval.mean):
         return _NONE
-    if math.isnan(interval.low):
-        return _number(interval.mean)
+    places = _places(interval.mean)
+    text = f"{interval.mean:,.{places}f}"
     half = interval.high - interval.mean
-    return f"{_number(interval.mean)} ± {_number(half)}" if half else _number(interval.mean)
+    return text if math.isnan(half) or half == 0 else f"{text} ± {half:,.{places}f}"
 
 
 def _number(value: float) -> str:
-    """Three significant digits, without an exponent where that reads well."""
     if math.isnan(value):
         return _NONE
-    if value == 0 or 1e-3 <= abs(value) < 1:
-        return f"{value:.3f}"
-    if abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+    return f"{value:,.{_places(value)}f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _places(value: float) -> int:
+    """Decimal places that leave about three significant digits."""
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3

@@ -181,9 +181,7 @@ def test_router_sees_no_test_outcome_and_extra_models_on_training_prompts_alone(
     matrix = make_matrix(quality, models=names)
     router, baseline = _Spy(router_method), _Spy(NearestNeighbours())
     features = make_features(rng.integers(0, 3, 60))
-    result = run_benchmark(
-        matrix, pool, router, seeds=[4], features=features, baselines=[baseline]
-    )
+    result = run_benchmark(matrix, pool, router, seeds=[4], features=features, baselines=[baseline])
     (split,) = router.splits
     assert split.extra.models == ("outside",)
     assert split.extra.prompt_ids == split.train.prompt_ids

@@ -107,9 +107,7 @@ def test_factors_of_full_rank_without_penalty_are_least_squares(make_features):
     kinds = rng.integers(0, 6, 60)
     features, new = make_features(kinds), make_features(kinds[:9], seed=5)
     quality = rng.random((60, 4))
-    (found,) = MatrixFactors().predictions(
-        features, quality, new, [{"rank": 4, "ridge": 1e-9}], 0
-    )
+    (found,) = MatrixFactors().predictions(features, quality, new, [{"rank": 4, "ridge": 1e-9}], 0)
     train_x, new_x = scaled_dense(features, new)
     ones = np.ones((60, 1))
     weights = np.linalg.lstsq(np.hstack([train_x, ones]), quality, rcond=None)[0]

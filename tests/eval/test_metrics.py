@@ -68,9 +68,7 @@ def test_auc_is_scikit_learns_with_ties():
     rng = np.random.default_rng(1)
     predicted = rng.integers(0, 6, (80, 3)) / 6
     quality = rng.random((80, 3))
-    expected = np.mean(
-        [roc_auc_score(quality[:, j] >= 0.5, predicted[:, j]) for j in range(3)]
-    )
+    expected = np.mean([roc_auc_score(quality[:, j] >= 0.5, predicted[:, j]) for j in range(3)])
     assert auc(predicted, quality) == pytest.approx(expected)
 
 

@@ -65,9 +65,7 @@ def test_split_of_fewer_than_two_texts_is_an_error(groups):
 
 def test_true_energy_is_tokens_times_joules_per_token(make_matrix, pool):
     matrix = make_matrix(np.ones((1, 3)), prompt_tokens=20, completion_tokens=[[10, 20, 30]])
-    np.testing.assert_allclose(
-        true_energy(matrix, pool), [[0.2 + 1.0, 1.0 + 10.0, 10.0 + 150.0]]
-    )
+    np.testing.assert_allclose(true_energy(matrix, pool), [[0.2 + 1.0, 1.0 + 10.0, 10.0 + 150.0]])
 
 
 def test_measured_energy_wins(make_matrix, pool):

@@ -37,8 +37,7 @@ def hostile(result):
         pool=HOSTILE,
         models=tuple(replace(model, name=f"{HOSTILE} {model.name}") for model in result.models),
         baselines=tuple(
-            replace(method, name=names.get(method.name, method.name))
-            for method in result.baselines
+            replace(method, name=names.get(method.name, method.name)) for method in result.baselines
         ),
         data=replace(result.data, runs=(HOSTILE,)),
     )
