@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from router.blocks import BlockScaler
 from router.features import Features
-from router.scoring import cluster_of, neighbour_weights
+from router.scoring import cluster_of, neighbour_weights, squared_norms
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
 
@@ -83,23 +83,36 @@ class NeighbourHead:
 
     Attributes
     ----------
-    neighbours : int
-        How many prompts are averaged.
+    neighbours : tuple of int
+        How many prompts are averaged, for each of the heads that share the bank.
     bank : ndarray of shape (n_bank, n_features)
         Scaled features of the prompts.
-    values : ndarray of shape (n_bank, n_latents)
-        Their contributions to the latents.
+    values : tuple of ndarray of shape (n_bank, n_latents)
+        Their contributions to the latents, for each head.
+    squares : ndarray of shape (n_bank,)
+        Squared norms of the bank.
     """
 
-    neighbours: int
+    neighbours: tuple[int, ...]
     bank: _Array
-    values: _Array
+    values: tuple[_Array, ...]
+    squares: _Array
+
+    @classmethod
+    def build(
+        cls, neighbours: tuple[int, ...], bank: _Array, values: tuple[_Array, ...]
+    ) -> NeighbourHead:
+        """Build the head; its norms follow from the bank."""
+        return cls(neighbours, bank, values, squared_norms(bank))
 
     def latent(self, scaled: _Array) -> _Array:
         """Return contributions of shape (n, n_latents)."""
-        k = min(self.neighbours, len(self.bank))
-        index, weight = neighbour_weights(scaled, self.bank, k)
-        return np.einsum("nk,nkt->nt", weight, self.values[index])
+        counts = tuple(min(k, len(self.bank)) for k in self.neighbours)
+        found = neighbour_weights(scaled, self.bank, counts, self.squares)
+        total = np.zeros((len(scaled), self.values[0].shape[1]), np.float32)
+        for values, index, weight in zip(self.values, *found, strict=True):
+            total += (weight[:, None, :] @ values[index])[:, 0]
+        return total
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +129,11 @@ class RouterModel:
     dense_weights : ndarray of shape (n_dense, n_latents)
         Weights of the dense blocks.
     ngram_weights : ndarray of shape (n_columns, n_latents)
-        Weights of the n-grams.
+        Weights of the n-grams, in half precision: they are most of the artifact.
     intercept : ndarray of shape (n_latents,)
         Intercepts of the latents.
-    neighbours : tuple of NeighbourHead
-        Heads that look prompts up.
+    neighbours : NeighbourHead, optional
+        Heads that look prompts up; None where none is used.
     cluster_centres, cluster_values : ndarray
         Centres (n_clusters, n_features) and their contributions (n_clusters, n_latents); no rows
         where no cluster head is used.
@@ -134,9 +147,9 @@ class RouterModel:
 
     scaler: BlockScaler
     dense_weights: _Array
-    ngram_weights: _Array
+    ngram_weights: NDArray[np.float16]
     intercept: _Array
-    neighbours: tuple[NeighbourHead, ...]
+    neighbours: NeighbourHead | None
     cluster_centres: _Array
     cluster_values: _Array
     links: tuple[QualityLink, ...]
@@ -163,11 +176,13 @@ class RouterModel:
         indptr = features.indptr
         for i in range(len(features)):
             row = slice(indptr[i], indptr[i + 1])
-            latent[i] += values[row] @ self.ngram_weights[features.indices[row]]
-        for head in self.neighbours:
-            latent += head.latent(scaled)
+            used = self.ngram_weights[features.indices[row]].astype(np.float32)
+            latent[i] += values[row] @ used
+        if self.neighbours is not None:
+            latent += self.neighbours.latent(scaled)
         if len(self.cluster_centres):
-            latent += self.cluster_values[cluster_of(scaled, self.cluster_centres)]
+            squares = squared_norms(self.cluster_centres)
+            latent += self.cluster_values[cluster_of(scaled, self.cluster_centres, squares)]
         return latent.astype(np.float64)
 
     def score(self, features: Features, characters: _Floats) -> Scores:
@@ -208,15 +223,14 @@ class RouterModel:
             "cluster_values": self.cluster_values,
             "token_factor": self.token_factor,
             "token_limit": self.token_limit,
-            "n_neighbours": np.array([head.neighbours for head in self.neighbours], np.int64),
             "link_columns": np.array([[k.columns.start, k.columns.stop] for k in self.links]),
             "link_logistic": np.array([k.logistic for k in self.links]),
             "link_weight": np.array([k.weight for k in self.links]),
         }
-        if self.neighbours:
-            arrays["neighbour_bank"] = self.neighbours[0].bank
-        for i, head in enumerate(self.neighbours):
-            arrays[f"neighbour_{i}_values"] = head.values
+        if self.neighbours is not None:
+            arrays["neighbour_counts"] = np.array(self.neighbours.neighbours, np.int64)
+            arrays["neighbour_bank"] = self.neighbours.bank
+            arrays["neighbour_values"] = np.stack(self.neighbours.values)
         for i, link in enumerate(self.links):
             arrays[f"link_{i}_coefficients"] = link.coefficients
             arrays[f"link_{i}_intercept"] = link.intercept
@@ -235,10 +249,13 @@ class RouterModel:
         scaler = BlockScaler.from_arrays(
             {name: arrays[f"scaler_{name}"] for name in names}, int(arrays["scaler_n_embedding"])
         )
-        neighbours = tuple(
-            NeighbourHead(int(k), arrays["neighbour_bank"], arrays[f"neighbour_{i}_values"])
-            for i, k in enumerate(arrays["n_neighbours"])
-        )
+        neighbours = None
+        if "neighbour_bank" in arrays:
+            neighbours = NeighbourHead.build(
+                tuple(int(k) for k in arrays["neighbour_counts"]),
+                arrays["neighbour_bank"],
+                tuple(arrays["neighbour_values"]),
+            )
         links = tuple(
             QualityLink(
                 slice(int(start), int(stop)),

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import router
+
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TOP_LEVEL = {
@@ -57,7 +59,8 @@ def test_every_package_is_listed():
 
 def test_installed_metadata():
     metadata = importlib.metadata.metadata("wattroute")
-    assert metadata["Version"] == PYPROJECT["project"]["version"] == "0.1.0"
+    version = PYPROJECT["project"]["version"]
+    assert metadata["Version"] == router.__version__ == version == "0.1.0"
     assert metadata["License-Expression"] == "Apache-2.0"
     assert metadata["Requires-Python"] == ">=3.11"
     assert set(metadata.get_all("Provides-Extra") or ()) == {

@@ -91,7 +91,7 @@ def collapse(
     intercept[-n_lengths:] += lengths.mean
     dense = np.zeros((scaler.n_dense, intercept.size))
     ngrams = np.zeros((scaler.idf.size, intercept.size))
-    neighbours: list[NeighbourHead] = []
+    looked_up: list[tuple[NeighbourTable, _Array]] = []
     centres = np.zeros((0, scaled.shape[1]), np.float32)
     cluster_values = np.zeros((0, intercept.size), np.float32)
     for c, head in enumerate(heads):
@@ -103,22 +103,34 @@ def collapse(
             if head.ngrams is not None:
                 ngrams += rotate(c, head.ngrams)
         elif isinstance(head, NeighbourTable):
-            values = rotate(c, head.values).astype(np.float32)
-            neighbours.append(NeighbourHead(head.neighbours, scaled[head.rows], values))
+            looked_up.append((head, rotate(c, head.values).astype(np.float32)))
         elif isinstance(head, ClusterTable):
             centres = head.centres
             cluster_values = rotate(c, head.values).astype(np.float32)
     return RouterModel(
         scaler=scaler,
         dense_weights=dense.astype(np.float32),
-        ngram_weights=ngrams.astype(np.float32),
+        ngram_weights=ngrams.astype(np.float16),
         intercept=intercept.astype(np.float32),
-        neighbours=tuple(neighbours),
+        neighbours=_neighbours(looked_up, scaled),
         cluster_centres=centres,
         cluster_values=cluster_values,
         links=tuple(_links(kept, shares, total)),
         token_factor=lengths.factor,
         token_limit=lengths.limit,
+    )
+
+
+def _neighbours(
+    looked_up: Sequence[tuple[NeighbourTable, _Array]], scaled: _Array
+) -> NeighbourHead | None:
+    """Put the look-ups together; all of them use one bank."""
+    if not looked_up:
+        return None
+    return NeighbourHead.build(
+        tuple(table.neighbours for table, _ in looked_up),
+        scaled[looked_up[0][0].rows],
+        tuple(values for _, values in looked_up),
     )
 
 

@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 
 from router.blocks import BlockScaler
 from router.features import Features
-from router.scoring import cluster_of, neighbour_weights
+from router.scoring import cluster_of, neighbour_weights, squared_norms
 from router.training.blocks import ngram_matrix
 
 __all__ = [
@@ -36,7 +36,7 @@ _Index = NDArray[np.int64]
 
 _PENALTIES = (3.0, 12.0, 50.0, 200.0)
 _NEIGHBOURS = (30, 120)
-_MAX_BANK = 4096
+_MAX_BANK = 2048
 _DUAL_LIMIT = 6000
 _SKETCH_COLUMNS = 2048
 _SKETCH_COLUMNS_LARGE = 4096
@@ -132,7 +132,7 @@ class HeadBank:
         self.scaled = blocks.scaled
         self._families: list[_Family] = [
             *(_Ridges(blocks, view, seed) for view in ("ngrams", "dense", "all")),
-            *(_Neighbours(blocks, k, seed) for k in _NEIGHBOURS),
+            _Neighbours(blocks, seed),
             _Clusters(blocks, seed),
         ]
 
@@ -280,21 +280,17 @@ class _FittedRidge:
 
 @dataclass(frozen=True, slots=True)
 class _Neighbours:
-    """Similarity-weighted mean of the nearest prompts in a bank of bounded size."""
+    """Similarity-weighted means of the nearest prompts in a bank of bounded size."""
 
     blocks: TrainingBlocks
-    neighbours: int
     seed: int
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        return (f"neighbours_{self.neighbours}",)
+    names: tuple[str, ...] = tuple(f"neighbours_{k}" for k in _NEIGHBOURS)
 
     def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
         if len(rows) > _MAX_BANK:
             rng = np.random.default_rng(self.seed)
             rows = np.sort(rng.choice(rows, _MAX_BANK, replace=False))
-        return [_FittedNeighbours(self.blocks, self.neighbours, rows, targets[rows])]
+        return [_FittedNeighbours(self.blocks, k, rows, targets[rows]) for k in _NEIGHBOURS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,11 +303,12 @@ class _FittedNeighbours:
     def predict(self, rows: _Index) -> _Array:
         k = min(self.neighbours, len(self.rows))
         bank = self.blocks.scaled[self.rows]
+        squares = squared_norms(bank)
         out = np.empty((len(rows), self.values.shape[1]), np.float32)
         for start in range(0, len(rows), _CHUNK_ROWS):
             part = rows[start : start + _CHUNK_ROWS]
-            index, weight = neighbour_weights(self.blocks.scaled[part], bank, k)
-            out[start : start + len(part)] = np.einsum("nk,nkt->nt", weight, self.values[index])
+            (index,), (weight,) = neighbour_weights(self.blocks.scaled[part], bank, (k,), squares)
+            out[start : start + len(part)] = (weight[:, None, :] @ self.values[index])[:, 0]
         return out
 
     def export(self) -> FittedHead:
@@ -332,7 +329,7 @@ class _Clusters:
         sample = rows[:: -(-len(rows) // _MAX_BANK)]
         model = KMeans(n_clusters, n_init=2, max_iter=50, random_state=self.seed)
         centres = model.fit(scaled[sample]).cluster_centers_.astype(np.float32)
-        member = cluster_of(scaled[rows], centres)
+        member = cluster_of(scaled[rows], centres, squared_norms(centres))
         y = targets[rows]
         count = np.bincount(member, minlength=n_clusters)[:, None]
         total = np.zeros((n_clusters, y.shape[1]), np.float32)
@@ -348,7 +345,8 @@ class _FittedClusters:
     values: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        return self.values[cluster_of(self.blocks.scaled[rows], self.centres)]
+        squares = squared_norms(self.centres)
+        return self.values[cluster_of(self.blocks.scaled[rows], self.centres, squares)]
 
     def export(self) -> FittedHead:
         return ClusterTable(self.centres, self.values)

@@ -1,0 +1,222 @@
+"""Training: from an answer matrix to a stored router."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.artifact import Artifact
+from router.encoders import Encoder
+from router.errors import DataError
+from router.eval.matrix import AnswerMatrix, Prompt
+from router.eval.protocol import true_energy
+from router.features import FeatureExtractor, Features, FeatureSpec
+from router.messages import prompt_text
+from router.pool import Pool
+from router.training.fitting import FittedRouter, fit_router
+from router.training.prompts import normalised_text
+from router.training.targets import Targets, build_targets
+
+__all__ = ["TrainedRouter", "assemble", "expected", "prompt_hashes", "train_router"]
+
+_Progress = Callable[[str], None]
+
+_GOLDEN_PROMPTS = (
+    "What is 17 * 23? Answer with the number only.",
+    "Write a Python function that merges two sorted lists without using sort().",
+    "Summarise the following ticket in one line: the printer on floor 3 is offline again.",
+)
+_LIBRARIES = ("numpy", "scikit-learn", "scipy", "tokenizers")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedRouter:
+    """A trained router and what it was trained on.
+
+    Attributes
+    ----------
+    artifact : Artifact
+        Ready to store or to route with.
+    fitted : FittedRouter
+        Model and out-of-fold evidence.
+    targets : Targets
+        What was learned.
+    """
+
+    artifact: Artifact
+    fitted: FittedRouter
+    targets: Targets
+
+
+def train_router(
+    matrix: AnswerMatrix,
+    pool: Pool,
+    *,
+    data_digest: str,
+    spec: FeatureSpec | None = None,
+    encoder: Encoder | None = None,
+    seed: int = 0,
+    n_jobs: int = 2,
+    progress: _Progress | None = None,
+) -> TrainedRouter:
+    """Train a router on all prompts of the runs that a model of the pool was graded on.
+
+    Parameters
+    ----------
+    matrix : AnswerMatrix
+        Evaluation runs. Models outside the pool serve as extra targets.
+    pool : Pool
+        The candidates.
+    data_digest : str
+        Digest of the runs, for the lineage.
+    spec : FeatureSpec, optional
+        Feature settings; the defaults where absent.
+    encoder : Encoder, optional
+        Takes the place of the encoder that `spec` names, such as a cached one.
+    seed : int
+        Seed of all that is random: the same seed gives the same router.
+    n_jobs : int
+        Fits at a time.
+    progress : callable, optional
+        Called with a line of text after each step.
+
+    Returns
+    -------
+    TrainedRouter
+        Not yet written to disk.
+
+    Raises
+    ------
+    DataError
+        If the runs lack a model of the pool or have too few prompts.
+    """
+    say = progress or (lambda line: None)
+    missing = [name for name in pool.names if name not in matrix.models]
+    if missing:
+        raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
+    energy_j = true_energy(matrix, pool)
+    graded = np.flatnonzero(~np.isnan(matrix.columns(pool.names).quality).all(axis=1))
+    cells = matrix.columns(pool.names).rows(graded)
+    others = [name for name in matrix.models if name not in pool.names]
+    extra = matrix.columns(others).rows(graded) if others else None
+
+    extractor = FeatureExtractor(spec, encoder)
+    say(f"features of {len(cells)} prompts")
+    features = extractor.extract(cells.prompts, cells.embeddings)
+    targets = build_targets(cells, extra, pool)
+    fitted = fit_router(
+        features,
+        targets,
+        cells.groups,
+        energy_j[graded],
+        pool,
+        seed=seed,
+        n_jobs=n_jobs,
+        progress=progress,
+    )
+    lineage = {
+        "data_digest": data_digest,
+        "n_prompts": len(cells),
+        "n_answers": int((~np.isnan(cells.quality)).sum()),
+        "extra_models": list(targets.extra),
+        "prompt_hashes": prompt_hashes(cells.prompts).tolist(),
+        "seed": seed,
+        "versions": {name: metadata.version(name) for name in ("wattroute", *_LIBRARIES)},
+        "mean_quality": np.nanmean(cells.quality, axis=0).tolist(),
+        "mean_energy_j": energy_j[graded].mean(axis=0).tolist(),
+        "out_of_fold": {
+            "log_energy_ratio": _plain(fitted.evidence.log_energy_ratio),
+            "stacks": {k: _plain(v) for k, v in fitted.evidence.stack_scores.items()},
+            "stack_shares": fitted.evidence.stack_weights,
+            "head_weights": fitted.evidence.head_weights,
+        },
+    }
+    artifact = assemble(fitted, targets, pool, extractor, lineage)
+    return TrainedRouter(artifact, fitted, targets)
+
+
+def assemble(
+    fitted: FittedRouter,
+    targets: Targets,
+    pool: Pool,
+    extractor: FeatureExtractor,
+    lineage: Mapping[str, Any],
+) -> Artifact:
+    """Put a fitted router together as an artifact, with its golden scores.
+
+    Parameters
+    ----------
+    fitted : FittedRouter
+        What training found.
+    targets : Targets
+        What it was trained on.
+    pool : Pool
+        The candidates.
+    extractor : FeatureExtractor
+        What computed the features.
+    lineage : mapping
+        JSON types that say where it comes from.
+
+    Returns
+    -------
+    Artifact
+        Ready to store.
+    """
+    golden = extractor.extract(_GOLDEN_PROMPTS, _no_embeddings(extractor))
+    characters = np.array([float(len(prompt)) for prompt in _GOLDEN_PROMPTS])
+    quality = fitted.model.score(golden, characters).quality
+    return Artifact(
+        model=fitted.model,
+        pool=pool,
+        reference=fitted.reference,
+        prices=fitted.prices,
+        token_low=tuple(fitted.lengths.low.tolist()),
+        token_high=tuple(fitted.lengths.high.tolist()),
+        assumed_tokens=tuple(targets.assumed_tokens.tolist()),
+        features=extractor.spec,
+        fingerprint=extractor.fingerprint(),
+        golden=tuple(
+            (prompt, tuple(np.round(row, 6).tolist()))
+            for prompt, row in zip(_GOLDEN_PROMPTS, quality, strict=True)
+        ),
+        lineage=lineage,
+    )
+
+
+def prompt_hashes(prompts: tuple[Prompt, ...]) -> NDArray[np.int64]:
+    """Return a 48-bit hash of each prompt's normalised text, to tell seen prompts from new."""
+    return np.array(
+        [
+            int.from_bytes(hashlib.sha256(normalised_text(prompt).encode()).digest()[:6], "big")
+            for prompt in prompts
+        ],
+        np.int64,
+    )
+
+
+def expected(
+    fitted: FittedRouter, features: Features, prompts: tuple[Prompt, ...], pool: Pool
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return expected quality, energy in joules and completion tokens, each (n, n_models)."""
+    characters = np.array([max(len(prompt_text(prompt).text), 1) for prompt in prompts], float)
+    scores = fitted.model.score(features, characters)
+    energy_j = pool.joules(scores.prompt_tokens, scores.completion_tokens)
+    return scores.quality, energy_j, scores.completion_tokens
+
+
+def _no_embeddings(extractor: FeatureExtractor) -> NDArray[np.float32] | None:
+    """Zeros where embeddings come from outside; None where the encoder makes them."""
+    if not extractor.spec.encoder.startswith("precomputed"):
+        return None
+    return np.zeros((len(_GOLDEN_PROMPTS), extractor.n_embedding), np.float32)
+
+
+def _plain(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if np.isfinite(value) else None
