@@ -48,8 +48,9 @@ class Evidence:
         Out-of-fold ``log_energy_ratio`` of each way of stacking.
     stack_weights : dict of str to float
         Share of each way of stacking in the router.
-    head_weights : dict of str to float
-        Total weight of each candidate head.
+    head_figures : dict of str to dict
+        For each candidate head on its own: out-of-fold ``brier`` and ``log_energy_ratio``, and its
+        total ``weight`` in the stacks.
     log_energy_ratio : float
         Out-of-fold figure of the router itself; NaN with too few complete prompts.
     """
@@ -58,7 +59,7 @@ class Evidence:
     energy_j: _Array
     stack_scores: dict[str, float]
     stack_weights: dict[str, float]
-    head_weights: dict[str, float]
+    head_figures: dict[str, dict[str, float]]
     log_energy_ratio: float
 
 
@@ -177,7 +178,9 @@ def fit_router(
             energy_j=energy,
             stack_scores=scores,
             stack_weights=shares,
-            head_weights=_head_weights(bank.names, stacks, shares),
+            head_figures=_head_figures(
+                bank.names, fits, stacks, shares, energy, quality, energy_j, reference
+            ),
             log_energy_ratio=_frontier_score(expected, energy, quality, energy_j, reference),
         ),
     )
@@ -252,10 +255,25 @@ def _shares(scores: dict[str, float]) -> dict[str, float]:
     return dict(zip(scores, (weights / weights.sum()).tolist(), strict=True))
 
 
-def _head_weights(
-    names: tuple[str, ...], stacks: list[FittedStack], shares: dict[str, float]
-) -> dict[str, float]:
-    total = sum(
+def _head_figures(
+    names: tuple[str, ...],
+    fits: CrossFit,
+    stacks: list[FittedStack],
+    shares: dict[str, float],
+    energy: _Array,
+    quality: _Array,
+    energy_j: _Array,
+    reference: int,
+) -> dict[str, dict[str, float]]:
+    weights = sum(
         (shares[s.stack.name] * s.weights.sum(axis=1) for s in stacks), start=np.zeros(len(names))
     )
-    return dict(zip(names, np.round(total, 6).tolist(), strict=True))
+    figures = {}
+    for name, outer, weight in zip(names, fits.outer, weights, strict=True):
+        alone = outer[:, : quality.shape[1]].astype(np.float64)
+        figures[name] = {
+            "brier": float(np.nanmean((alone - quality) ** 2)),
+            "log_energy_ratio": _frontier_score(alone, energy, quality, energy_j, reference),
+            "weight": float(weight),
+        }
+    return figures

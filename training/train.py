@@ -134,7 +134,10 @@ def train_router(
             "log_energy_ratio": _plain(fitted.evidence.log_energy_ratio),
             "stacks": {k: _plain(v) for k, v in fitted.evidence.stack_scores.items()},
             "stack_shares": fitted.evidence.stack_weights,
-            "head_weights": fitted.evidence.head_weights,
+            "head_weights": {
+                name: round(figures["weight"], 6)
+                for name, figures in fitted.evidence.head_figures.items()
+            },
         },
     }
     artifact = assemble(fitted, targets, pool, extractor, lineage)

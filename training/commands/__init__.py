@@ -1,0 +1,1 @@
+"""Commands of ``wattroute`` that need the extra ``train``."""

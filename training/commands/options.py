@@ -1,0 +1,123 @@
+"""What the training commands share: options, progress, loading of runs and pools."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from router.encoders import Encoder, load_encoder
+from router.errors import ConfigError
+from router.eval.matrix import AnswerMatrix
+from router.features import FeatureExtractor, FeatureSpec
+from router.pool import Pool, load_pool, pool_from_models
+from router.training.ingest import load_runs
+from router.training.runs import Runs
+
+__all__ = [
+    "LoadedRuns",
+    "json_option",
+    "jobs_option",
+    "load_pool_runs",
+    "make_extractor",
+    "on_bad_option",
+    "progress_printer",
+    "seed_option",
+]
+
+_Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+seed_option: _Decorator = click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
+)
+json_option: _Decorator = click.option(
+    "--json", "as_json", is_flag=True, help="Print the result as JSON."
+)
+jobs_option: _Decorator = click.option(
+    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Fits at a time."
+)
+on_bad_option: _Decorator = click.option(
+    "--on-bad",
+    type=click.Choice(["error", "skip"]),
+    default="error",
+    show_default=True,
+    help="Stop at bad rows, or set them aside in .wattroute/set_aside.jsonl.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedRuns:
+    """Evaluation runs with the pool that they are for."""
+
+    runs: Runs
+    matrix: AnswerMatrix
+    pool: Pool
+
+
+def progress_printer() -> Callable[[str], None]:
+    """Return a function that prints lines with the seconds since now to standard error."""
+    started = time.monotonic()
+
+    def say(line: str) -> None:
+        click.echo(f"{time.monotonic() - started:7.1f} s  {line}", err=True)
+
+    return say
+
+
+def load_pool_runs(
+    paths: tuple[str, ...], pool_file: str | None, on_bad: str, say: Callable[[str], None]
+) -> LoadedRuns:
+    """Load runs and their pool.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Files or folders of runs; those that the pool file names where empty.
+    pool_file : str or None
+        Pool file; without one, all models of the runs that the catalogue knows.
+    on_bad : {"error", "skip"}
+        What to do about bad rows.
+    say : callable
+        Told about what was loaded.
+
+    Raises
+    ------
+    ConfigError
+        If there is neither a path nor a pool file, or the catalogue knows too few models.
+    """
+    pool = None if pool_file is None else load_pool(pool_file)
+    sources: tuple[str | Path, ...] = paths
+    if not sources:
+        if pool is None:
+            raise ConfigError("give files of runs, or a pool file that names them")
+        sources = pool.run_paths()
+        if not sources:
+            raise ConfigError(f"{pool_file}: names no runs: give them as arguments")
+    runs = load_runs(sources, on_bad="skip" if on_bad == "skip" else "error")
+    say(runs.summary())
+    if pool is None:
+        pool, unknown = pool_from_models(runs.models)
+        if unknown:
+            say(f"not in the catalogue, so not in the pool: {', '.join(unknown)}")
+    return LoadedRuns(runs, runs.to_matrix(), pool)
+
+
+def make_extractor(encoder: str, matrix: AnswerMatrix) -> FeatureExtractor:
+    """Return the feature extractor of an encoder's name.
+
+    Embeddings that came with the runs are used in place of the static encoder. Those of a
+    sentence-transformers model are cached in ``.wattroute/embeddings``.
+    """
+    if encoder == "static" and matrix.embeddings is not None:
+        encoder = f"precomputed:{np.shape(matrix.embeddings)[1]}"
+    loaded: Encoder | None = None
+    if encoder != "static" and not encoder.startswith("precomputed"):
+        from router.training.embedding_cache import CachedEncoder
+
+        loaded = CachedEncoder(load_encoder(encoder), Path(".wattroute") / "embeddings")
+    return FeatureExtractor(FeatureSpec(encoder=encoder), loaded)

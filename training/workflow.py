@@ -1,0 +1,167 @@
+"""Training with everything around it: held-out figures, artifact, card and tracking."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from router.artifact import write_artifact
+from router.eval.baselines import default_baselines
+from router.eval.benchmark import run_benchmark
+from router.eval.matrix import AnswerMatrix
+from router.eval.report import write_report
+from router.eval.result import BenchmarkResult
+from router.features import FeatureExtractor
+from router.pool import Pool
+from router.training.card import model_card
+from router.training.method import LearnedRouter
+from router.training.tracking import Tracker
+from router.training.train import TrainedRouter, train_router
+
+__all__ = ["TrainingJob", "run_training"]
+
+_FIXED_BASELINES = ("cheapest", "reference", "zero router")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What to train and where to put it.
+
+    Attributes
+    ----------
+    matrix : AnswerMatrix
+        Evaluation runs.
+    pool : Pool
+        The candidates.
+    extractor : FeatureExtractor
+        Computes the features.
+    out : Path
+        Folder of the artifact.
+    data : str
+        Where the runs come from, in words, for the card.
+    digest : str
+        Digest of the runs.
+    command : str
+        The command that repeats this, for the card.
+    seed : int
+        Seed of the router on all prompts; held-out splits use 0, 1, ...
+    n_splits : int
+        Held-out splits to measure on; 0 for none.
+    n_jobs : int
+        Fits at a time.
+    register : str or None
+        Name to register the router under.
+    """
+
+    matrix: AnswerMatrix
+    pool: Pool
+    extractor: FeatureExtractor
+    out: Path
+    data: str
+    digest: str
+    command: str
+    seed: int = 0
+    n_splits: int = 1
+    n_jobs: int = 2
+    register: str | None = None
+
+
+def run_training(
+    job: TrainingJob, tracker: Tracker, say: Callable[[str], None]
+) -> tuple[TrainedRouter, BenchmarkResult | None]:
+    """Train a router, measure it on held-out splits, store it and track it.
+
+    Parameters
+    ----------
+    job : TrainingJob
+        What to do.
+    tracker : Tracker
+        Where parameters, figures and artifacts are logged.
+    say : callable
+        Told about each step.
+
+    Returns
+    -------
+    trained : TrainedRouter
+        The router, trained on all prompts.
+    result : BenchmarkResult or None
+        Its figures on held-out splits, by routers trained on the rest.
+    """
+    with ExitStack() as stack:
+        run = stack.enter_context(tracker)
+        run.log_params(_params(job))
+        run.log_dataset(
+            job.pool.name, job.digest, len(job.matrix), list(job.matrix.models), job.data
+        )
+        result = _held_out(job, say) if job.n_splits else None
+        trained = train_router(
+            job.matrix,
+            job.pool,
+            data_digest=job.digest,
+            spec=job.extractor.spec,
+            encoder=job.extractor.encoder,
+            seed=job.seed,
+            n_jobs=job.n_jobs,
+            progress=say,
+        )
+        card = model_card(
+            trained.artifact, name=job.pool.name, data=job.data, command=job.command, result=result
+        )
+        write_artifact(trained.artifact, job.out, card)
+        say(f"router written to {job.out}")
+        _track(run, job, trained, result)
+    return trained, result
+
+
+def _held_out(job: TrainingJob, say: Callable[[str], None]) -> BenchmarkResult:
+    fixed = [method for method in default_baselines() if method.name in _FIXED_BASELINES]
+    return run_benchmark(
+        job.matrix,
+        job.pool,
+        LearnedRouter(job.pool, job.extractor, n_jobs=job.n_jobs),
+        seeds=range(job.n_splits),
+        extractor=job.extractor,
+        baselines=fixed,
+        progress=say,
+    )
+
+
+def _params(job: TrainingJob) -> dict[str, object]:
+    return {
+        "pool": job.pool.name,
+        "models": ",".join(job.pool.names),
+        "seed": job.seed,
+        "n_splits": job.n_splits,
+        "data_digest": job.digest,
+        **{f"features.{key}": value for key, value in job.extractor.spec.to_dict().items()},
+    }
+
+
+def _track(
+    run: Tracker, job: TrainingJob, trained: TrainedRouter, result: BenchmarkResult | None
+) -> None:
+    evidence = trained.fitted.evidence
+    metrics = {"out_of_fold.log_energy_ratio": evidence.log_energy_ratio}
+    if result is not None:
+        metrics |= {name: result.router.interval(name).mean for name in result.router.per_seed}
+    run.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)})
+    for name, figures in evidence.head_figures.items():
+        with run.nested(name) as head:
+            head.log_params({"head": name})
+            head.log_metrics({key: v for key, v in figures.items() if np.isfinite(v)})
+    run.log_artifacts(job.out, "router")
+    if result is not None:
+        folder = Path(tempfile.mkdtemp())
+        try:
+            write_report(result, folder)
+            run.log_artifacts(folder, "report")
+        finally:
+            shutil.rmtree(folder)
+    if job.register is not None:
+        run.register(job.register, job.out)
