@@ -27,13 +27,31 @@ from router.training.ingest import runs_from_frame
 from router.training.regenerate import read_cache, regenerate, write_cache
 from router.training.runs import Runs
 
-__all__ = ["DATA_DIR", "RUNS_FILE", "TASKS_FILE", "DefaultRuns", "LeftOut", "load_default_runs"]
+__all__ = [
+    "DATA_DIR",
+    "DEFAULT_DATA",
+    "DEFAULT_POOL_FILE",
+    "RUNS_FILE",
+    "TASKS_FILE",
+    "DefaultRuns",
+    "LeftOut",
+    "load_default_runs",
+]
 
 DATA_DIR = Path(__file__).parent / "data" / "reasoning_gym"
 """The folder with the shipped figures."""
 
 RUNS_FILE = "runs.parquet"
 TASKS_FILE = "tasks.json"
+
+DEFAULT_POOL_FILE = DATA_DIR / "pool.toml"
+"""The default pool: models of the default runs that Oxlo serves."""
+
+DEFAULT_DATA = (
+    "Public evaluation runs of reasoning-gym-eval (github.com/open-thought/reasoning-gym-eval, "
+    "Apache-2.0); prompts regenerated with reasoning-gym 0.1.25 and matched by SHA-256."
+)
+"""Where the default runs come from, for reports and model cards."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from router.errors import ConfigError
 if TYPE_CHECKING:
     from router import Candidate, Decision
 
-__all__ = ["route"]
+__all__ = ["render_decision", "route"]
 
 _HEADERS = ("", "model", "P(good)", "J", "low - high", "basis", "tokens", "why")
 _ALIGN = "<<>>><><"
@@ -80,7 +80,7 @@ def route(
     if as_json:
         click.echo(json.dumps(decision.to_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(_render(decision))
+        click.echo(render_decision(decision))
 
 
 def _read_text(text: str) -> str:
@@ -119,7 +119,7 @@ def _read_messages(name: str) -> list[dict[str, Any]]:
     return messages
 
 
-def _render(decision: Decision) -> str:
+def render_decision(decision: Decision) -> str:
     """Return the decision and the table of all candidates, least energy first."""
     candidates = sorted(decision.candidates, key=lambda c: (c.energy_j.value_j, c.model))
     table = render_table(_HEADERS, [_cells(candidate) for candidate in candidates], _ALIGN)

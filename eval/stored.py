@@ -1,0 +1,189 @@
+"""Evaluation of a stored router on evaluation runs that it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.artifact import Artifact
+from router.errors import DataError
+from router.eval.frontier import upper_hull
+from router.eval.matrix import AnswerMatrix
+from router.eval.protocol import QUALITY_BARS, Outcome, true_energy
+from router.eval.scoring import Truth, score
+from router.model import Scores
+from router.policy import best_bargain, price_sweep
+
+__all__ = ["BarOutcome", "StoredEvaluation", "evaluate_stored"]
+
+_Array = NDArray[np.float64]
+
+_Z95 = 1.959964
+_MIN_PROMPTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class BarOutcome:
+    """What one quality bar led to.
+
+    Attributes
+    ----------
+    bar : float
+        Share of the reference model's mean quality that was asked for.
+    quality, quality_low, quality_high : float
+        Share that was kept, with a 95 % interval over prompts.
+    energy : float
+        Energy relative to the reference model's.
+    shares : dict of str to float
+        Share of the prompts that went to each model.
+    """
+
+    bar: float
+    quality: float
+    quality_low: float
+    quality_high: float
+    energy: float
+    shares: dict[str, float]
+
+    @property
+    def broken(self) -> bool:
+        """Whether the bar was missed beyond chance."""
+        return self.quality_high < self.bar
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvaluation:
+    """Figures of a stored router on new prompts.
+
+    Attributes
+    ----------
+    n_prompts : int
+        Prompts that were used.
+    reference : str
+        Name of the reference model in the runs.
+    figures : dict of str to float
+        The protocol's figures; the zero router is the one that training would have mixed.
+    bars : tuple of BarOutcome
+        What each bar led to.
+    """
+
+    n_prompts: int
+    reference: str
+    figures: dict[str, float]
+    bars: tuple[BarOutcome, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON types; NaN becomes None."""
+        found = asdict(self)
+        found["figures"] = {
+            name: value if np.isfinite(value) else None for name, value in self.figures.items()
+        }
+        for row, outcome in zip(found["bars"], self.bars, strict=True):
+            row["broken"] = outcome.broken
+        return found
+
+
+def evaluate_stored(
+    artifact: Artifact,
+    matrix: AnswerMatrix,
+    scores: Scores,
+    *,
+    bars: Sequence[float] = QUALITY_BARS,
+) -> StoredEvaluation:
+    """Evaluate a stored router.
+
+    Parameters
+    ----------
+    artifact : Artifact
+        The router.
+    matrix : AnswerMatrix
+        Runs of the pool's models, in the pool's order, every model graded on every prompt.
+    scores : Scores
+        What the router expects of these prompts.
+    bars : sequence of float
+        Quality bars to try.
+
+    Returns
+    -------
+    StoredEvaluation
+        Figures and outcomes.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than ten prompts.
+    """
+    if len(matrix) < _MIN_PROMPTS:
+        raise DataError(f"{len(matrix)} new prompts: at least {_MIN_PROMPTS} are needed")
+    energy_j = true_energy(matrix, artifact.pool)
+    expected_j = artifact.pool.joules(scores.prompt_tokens, scores.completion_tokens)
+    reference = artifact.reference
+    truth = Truth(
+        quality=matrix.quality,
+        energy_j=energy_j,
+        completion_tokens=matrix.completion_tokens,
+        reference=reference,
+        zero_points=_zero_points(artifact, matrix.quality, energy_j),
+    )
+    outcome = Outcome(
+        choices=price_sweep(scores.quality, expected_j, reference),
+        quality=scores.quality,
+        energy_j=expected_j,
+        completion_tokens=scores.completion_tokens,
+    )
+    return StoredEvaluation(
+        n_prompts=len(matrix),
+        reference=artifact.pool.models[reference].name,
+        figures=score(outcome, truth, seed=0).figures,
+        bars=tuple(
+            _bar(artifact, bar, scores.quality, expected_j, matrix.quality, energy_j)
+            for bar in bars
+        ),
+    )
+
+
+def _zero_points(artifact: Artifact, quality: _Array, energy_j: _Array) -> _Array:
+    """Outcomes here of the models that lay on the hull of the training means."""
+    lineage = artifact.lineage
+    means = np.stack([lineage["mean_energy_j"], lineage["mean_quality"]], axis=1)
+    hull = {tuple(corner) for corner in upper_hull(means)}
+    chosen = [j for j, point in enumerate(means) if tuple(point) in hull]
+    return np.stack([energy_j[:, chosen].mean(axis=0), quality[:, chosen].mean(axis=0)], axis=1)
+
+
+def _bar(
+    artifact: Artifact,
+    bar: float,
+    expected: _Array,
+    expected_j: _Array,
+    quality: _Array,
+    energy_j: _Array,
+) -> BarOutcome:
+    rows = np.arange(len(quality))
+    price = artifact.prices.price_for(bar)
+    if price is None:
+        chosen = np.full(len(quality), artifact.reference)
+    else:
+        chosen = best_bargain(expected, expected_j, price)
+    base = quality[:, artifact.reference]
+    kept = quality[rows, chosen]
+    mean = max(float(base.mean()), 1e-12)
+    ratio = float(kept.mean()) / mean
+    # The delta method for a ratio of paired means.
+    error = float(np.std(kept - ratio * base, ddof=1)) / np.sqrt(len(rows)) / mean
+    counts = np.bincount(chosen, minlength=quality.shape[1]) / len(rows)
+    return BarOutcome(
+        bar=float(bar),
+        quality=ratio,
+        quality_low=ratio - _Z95 * error,
+        quality_high=ratio + _Z95 * error,
+        energy=float(energy_j[rows, chosen].mean() / energy_j[:, artifact.reference].mean()),
+        shares={
+            model.api_id: float(share)
+            for model, share in zip(artifact.pool.models, counts, strict=True)
+        },
+    )

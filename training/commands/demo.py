@@ -1,0 +1,112 @@
+"""``wattroute demo``: everything once, on the default runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from router import Router
+from router.cli.route import render_decision
+from router.eval.benchmark import run_benchmark
+from router.eval.report import render_benchmark, write_report
+from router.pool import load_pool
+from router.training.commands.options import (
+    jobs_option,
+    json_option,
+    make_extractor,
+    progress_printer,
+    seed_option,
+)
+from router.training.default_runs import DEFAULT_DATA, DEFAULT_POOL_FILE, load_default_runs
+from router.training.method import LearnedRouter
+from router.training.tracking import MlflowTracker
+from router.training.workflow import TrainingJob, run_training
+
+__all__ = ["demo"]
+
+_EXAMPLES = (
+    "How many times does the letter r occur in the word strawberry?",
+    "Simplify the expression 3*x + 4*(2*x - 5) - 7 and give only the result.",
+    "A 4x4 grid has the numbers 1 to 4 in each row, column and 2x2 block. The first row is "
+    "1 _ 3 _, the second _ 3 _ 1, the third 2 _ 4 _, the fourth _ 4 _ 2. Solve the puzzle.",
+)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  wattroute demo
+  wattroute demo --out try-out --seeds 5
+"""
+)
+@click.option(
+    "--out", default="demo", show_default=True, metavar="DIR", help="Folder for what it makes."
+)
+@click.option(
+    "--seeds",
+    type=click.IntRange(min=1),
+    default=2,
+    show_default=True,
+    help="Splits of the benchmark.",
+)
+@jobs_option
+@seed_option
+@json_option
+def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
+    """Train, benchmark and try a router on the default evaluation runs.
+
+    Prompts are regenerated with reasoning-gym, the router is trained with MLflow tracking and
+    compared with every baseline on held-out prompts, a report is written, and three prompts
+    are routed.
+    """
+    say = progress_printer()
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    say("1 of 4: the default evaluation runs")
+    loaded = load_default_runs(cache_dir=Path(".wattroute"), n_jobs=jobs)
+    say(loaded.summary())
+    pool, matrix = load_pool(DEFAULT_POOL_FILE), loaded.runs.to_matrix()
+    extractor = make_extractor("static", matrix)
+
+    say("2 of 4: training on all of them, tracked in sqlite:///mlflow.db")
+    job = TrainingJob(
+        matrix=matrix,
+        pool=pool,
+        extractor=extractor,
+        out=folder / "router",
+        data=DEFAULT_DATA,
+        digest=loaded.runs.digest,
+        command=f"wattroute demo --seed {seed}",
+        seed=seed,
+        n_splits=0,
+        n_jobs=jobs,
+    )
+    run_training(job, MlflowTracker(run_name="demo"), say)
+
+    say(f"3 of 4: benchmark on {seeds} splits, each with a router of its own")
+    result = run_benchmark(
+        matrix,
+        pool,
+        LearnedRouter(pool, extractor, n_jobs=jobs),
+        seeds=range(seed, seed + seeds),
+        extractor=extractor,
+        progress=say,
+    )
+    write_report(result, folder / "report")
+
+    say("4 of 4: three prompts")
+    router = Router.load(folder / "router")
+    decisions = [router.route(prompt) for prompt in _EXAMPLES]
+    if as_json:
+        found = {"benchmark": result.to_dict(), "decisions": [d.to_dict() for d in decisions]}
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(render_benchmark(result))
+    for prompt, decision in zip(_EXAMPLES, decisions, strict=True):
+        click.echo(f"\n> {prompt}\n{render_decision(decision)}")
+    click.echo(
+        f"\nRouter: {folder / 'router'}   report: {folder / 'report' / 'report.html'}\n"
+        f"Next: wattroute route --router {folder / 'router'} 'Your prompt'"
+    )

@@ -1,0 +1,86 @@
+"""``wattroute evaluate``: a stored router on evaluation runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import click
+import numpy as np
+
+from router import Router
+from router.artifact import read_artifact
+from router.cli.table import render_table
+from router.errors import DataError
+from router.eval.stored import StoredEvaluation, evaluate_stored
+from router.training.commands.options import json_option, on_bad_option, progress_printer
+from router.training.ingest import load_runs
+from router.training.train import prompt_hashes
+
+__all__ = ["evaluate"]
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  wattroute evaluate models/default new-runs.parquet
+  wattroute evaluate my-router runs/ --json
+"""
+)
+@click.argument("folder", metavar="DIR")
+@click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
+@on_bad_option
+@json_option
+def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, as_json: bool) -> None:
+    """Measure a stored router on evaluation runs.
+
+    Prompts that the router was trained on are left out with a count. For each quality bar it
+    shows the share of the reference model's quality that was kept and the energy it took.
+    Nothing is random here. The exit code is 1 if a bar was missed beyond chance.
+    """
+    say = progress_printer()
+    artifact = read_artifact(folder)
+    router = Router(artifact)
+    table = load_runs(runs, on_bad="skip" if on_bad == "skip" else "error")
+    say(table.summary())
+    missing = [name for name in artifact.pool.names if name not in table.models]
+    if missing:
+        raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
+    matrix = table.to_matrix(artifact.pool.names)
+    complete = matrix.complete_rows()
+    seen = np.isin(prompt_hashes(complete.prompts), artifact.lineage["prompt_hashes"])
+    fresh = complete.rows(~seen)
+    say(
+        f"{len(fresh):,} new prompts; left out: {int(seen.sum()):,} that it was trained on, "
+        f"{len(matrix) - len(complete):,} without a grade of every model"
+    )
+    if not len(fresh):
+        raise DataError("no prompt is left that the router was not trained on")
+    found = evaluate_stored(artifact, fresh, router.score(fresh.prompts, fresh.embeddings))
+    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _render(found))
+    sys.exit(int(any(outcome.broken for outcome in found.bars)))
+
+
+def _render(found: StoredEvaluation) -> str:
+    bars = render_table(
+        ("bar", "quality kept", "95 % interval", "energy", "bar kept"),
+        [
+            (
+                f"{o.bar:.2f}",
+                f"{o.quality:.3f}",
+                f"{o.quality_low:.3f} to {o.quality_high:.3f}",
+                f"{o.energy:.3f}",
+                "no" if o.broken else ("yes" if o.quality >= o.bar else "within chance"),
+            )
+            for o in found.bars
+        ],
+        ">>>>>",
+    )
+    names = ("log_energy_ratio", "peak_quality", "auc", "brier", "ece", "ece_floor", "length_error")
+    figures = render_table(
+        ("figure", "value"), [(name, f"{found.figures[name]:.3f}") for name in names], "<>"
+    )
+    return (
+        f"{found.n_prompts:,} prompts; quality and energy relative to {found.reference}\n\n"
+        f"{bars}\n\n{figures}"
+    )
