@@ -92,7 +92,9 @@ def run_benchmark(
     cells, energy_j, index = _pool_prompts(matrix, pool)
     if features is None:
         say(f"features of {len(index)} prompts")
-        features = (extractor or FeatureExtractor()).extract(cells.prompts, cells.embeddings)
+        extractor = extractor or FeatureExtractor()
+        given = cells.embeddings if extractor.spec.encoder.startswith("precomputed") else None
+        features = extractor.extract(cells.prompts, given)
     else:
         features = feature_rows(features, index)
     extra = _extra(matrix, pool, index)

@@ -10,9 +10,7 @@ __all__ = ["energy_at_quality", "operating_points", "upper_hull", "zero_router_p
 _Floats = NDArray[np.float64]
 
 
-def operating_points(
-    choices: NDArray[np.integer], quality: _Floats, energy_j: _Floats
-) -> _Floats:
+def operating_points(choices: NDArray[np.integer], quality: _Floats, energy_j: _Floats) -> _Floats:
     """Mean energy and mean quality of every setting of a dial.
 
     Parameters
@@ -107,9 +105,7 @@ def zero_router_points(
     means = np.stack([train_energy_j.mean(axis=0), train_quality.mean(axis=0)], axis=1)
     hull = {tuple(corner) for corner in upper_hull(means)}
     chosen = [j for j, point in enumerate(means) if tuple(point) in hull]
-    return np.stack(
-        [energy_j[:, chosen].mean(axis=0), quality[:, chosen].mean(axis=0)], axis=1
-    )
+    return np.stack([energy_j[:, chosen].mean(axis=0), quality[:, chosen].mean(axis=0)], axis=1)
 
 
 def _turns_left(a: _Floats, b: _Floats, c: _Floats) -> bool:

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from router.dial import PoolMeans
 from router.errors import ConfigError, DataError
 from router.eval.matrix import AnswerMatrix, Prompt
 from router.features import Features
@@ -221,6 +222,11 @@ class BenchmarkSplit:
     def reference(self) -> int:
         """Column of the reference model."""
         return reference_model(self.train.quality, self.train_energy_j)
+
+    @property
+    def means(self) -> PoolMeans:
+        """Mean quality and energy of each model on the training prompts."""
+        return PoolMeans.of(self.train.quality, self.train_energy_j)
 
     @property
     def predicted_energy_j(self) -> NDArray[np.float64]:

@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.artifact import Artifact
+from router.dial import choose, dial_sweep
 from router.errors import DataError
 from router.eval.frontier import upper_hull
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import QUALITY_BARS, Outcome, true_energy
 from router.eval.scoring import Truth, score
 from router.model import Scores
-from router.policy import best_bargain, price_sweep
 
 __all__ = ["BarOutcome", "StoredEvaluation", "evaluate_stored"]
 
@@ -130,7 +130,7 @@ def evaluate_stored(
         zero_points=_zero_points(artifact, matrix.quality, energy_j),
     )
     outcome = Outcome(
-        choices=price_sweep(scores.quality, expected_j, reference),
+        choices=dial_sweep(scores.quality, expected_j, artifact.dial.means, reference),
         quality=scores.quality,
         energy_j=expected_j,
         completion_tokens=scores.completion_tokens,
@@ -148,10 +148,10 @@ def evaluate_stored(
 
 def _zero_points(artifact: Artifact, quality: _Array, energy_j: _Array) -> _Array:
     """Outcomes here of the models that lay on the hull of the training means."""
-    lineage = artifact.lineage
-    means = np.stack([lineage["mean_energy_j"], lineage["mean_quality"]], axis=1)
-    hull = {tuple(corner) for corner in upper_hull(means)}
-    chosen = [j for j, point in enumerate(means) if tuple(point) in hull]
+    means = artifact.dial.means
+    trained = np.array([means.energy_j, means.quality]).T
+    hull = {tuple(corner) for corner in upper_hull(trained)}
+    chosen = [j for j, point in enumerate(trained) if tuple(point) in hull]
     return np.stack([energy_j[:, chosen].mean(axis=0), quality[:, chosen].mean(axis=0)], axis=1)
 
 
@@ -164,11 +164,11 @@ def _bar(
     energy_j: _Array,
 ) -> BarOutcome:
     rows = np.arange(len(quality))
-    price = artifact.prices.price_for(bar)
-    if price is None:
+    setting = artifact.dial.setting_for(bar)
+    if setting is None:
         chosen = np.full(len(quality), artifact.reference)
     else:
-        chosen = best_bargain(expected, expected_j, price)
+        chosen = choose(expected, expected_j, artifact.dial.means, setting)
     base = quality[:, artifact.reference]
     kept = quality[rows, chosen]
     mean = max(float(base.mean()), 1e-12)

@@ -1,8 +1,8 @@
 """The stored router: a folder that is loaded without running code from it.
 
 ``manifest.json``
-    format version, feature settings and fingerprint, pool, prices, quantiles, lineage, golden
-    scores, and the SHA-256 of every other file
+    format version, feature settings and fingerprint, pool, dial, quantiles, lineage, golden
+    scores, the SHA-256 of every other file and of the manifest's own content
 ``model.npz``
     arrays, read with pickles refused
 ``README.md``
@@ -17,19 +17,20 @@ import os
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
+from router.dial import Dial
 from router.errors import ArtifactError, ConfigError
 from router.features import FeatureSpec
 from router.model import RouterModel
-from router.policy import PriceTable
 from router.pool import Pool, PoolModel
 
 __all__ = ["FORMAT_VERSION", "Artifact", "read_artifact", "write_artifact"]
@@ -39,7 +40,22 @@ MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.npz"
 CARD_FILE = "README.md"
 
-_FLOAT_ARRAYS = "fiub"
+_FILES = frozenset({CARD_FILE, MANIFEST_FILE, MODEL_FILE})
+_NUMBER_KINDS = "fiub"
+_MODEL_KEYS = (
+    "name",
+    "api_id",
+    "joules_per_prompt_token",
+    "joules_per_completion_token",
+    "low_factor",
+    "high_factor",
+    "basis",
+    "assumed_completion_tokens",
+    "basis_text",
+)
+_REMEDY = "train it again or fetch it again"
+# what numpy and zipfile raise on a broken archive
+_BROKEN_ARCHIVE = (EOFError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +70,7 @@ class Artifact:
         The candidates with their joules per token.
     reference : int
         Position of the reference model in the pool.
-    prices : PriceTable
+    dial : Dial
         From quality bars to energy prices.
     token_low, token_high : tuple of float
         10 % and 90 % quantiles of actual over expected completion tokens of each model.
@@ -73,7 +89,7 @@ class Artifact:
     model: RouterModel
     pool: Pool
     reference: int
-    prices: PriceTable
+    dial: Dial
     token_low: tuple[float, ...]
     token_high: tuple[float, ...]
     assumed_tokens: tuple[bool, ...]
@@ -98,37 +114,21 @@ def write_artifact(artifact: Artifact, folder: str | Path, card: str) -> None:
     Raises
     ------
     ConfigError
-        If the folder holds something that is not a router.
+        If the folder holds something that is not a router, or cannot be written.
+    ArtifactError
+        If a number of the artifact is not finite.
     """
-    target = Path(folder)
-    if target.exists() and not (target / MANIFEST_FILE).is_file():
-        if not target.is_dir() or any(target.iterdir()):
-            raise ConfigError(f"{target} holds something else than a router: choose another folder")
-        target.rmdir()
-    buffer = BytesIO()
-    np.savez_compressed(buffer, **artifact.model.to_arrays())
-    contents = {MODEL_FILE: buffer.getvalue(), CARD_FILE: card.encode()}
-    manifest = _manifest(artifact, {name: _sha256(data) for name, data in contents.items()})
-    contents[MANIFEST_FILE] = (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()
-
-    target.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    # a link to a folder stays a link
+    target = Path(folder).resolve()
+    contents = {MODEL_FILE: _packed(artifact.model), CARD_FILE: card.encode()}
+    contents[MANIFEST_FILE] = _manifest_bytes(artifact, contents)
     try:
-        staging.chmod(0o755)
-        for name, data in contents.items():
-            with (staging / name).open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-        if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
-            os.replace(target, old / target.name)
-            os.replace(staging, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(staging, target)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _check_replaceable(target)
+        _replace(target, contents)
+    except OSError as error:
+        raise ConfigError(
+            f"{folder} cannot be written ({error.strerror or error}): choose another folder"
+        ) from error
 
 
 def read_artifact(folder: str | Path) -> Artifact:
@@ -142,8 +142,8 @@ def read_artifact(folder: str | Path) -> Artifact:
     Returns
     -------
     Artifact
-        Checked for its format version, the hash of each file and finite arrays. Whether the
-        features here are those of training is for the caller to check.
+        Checked for its format version, the hash of each file, finite arrays and sizes that fit.
+        Whether the features here are those of training is for the caller to check.
 
     Raises
     ------
@@ -159,25 +159,75 @@ def read_artifact(folder: str | Path) -> Artifact:
             "train the router again or install the release that wrote it"
         )
     try:
-        files = dict(manifest["files"])
-        for name in (MODEL_FILE, CARD_FILE):
-            if name not in files:
-                raise ArtifactError(f"{path / MANIFEST_FILE} has no hash of {name}: {_REMEDY}")
-        data = {name: _read_checked(path / name, files[name]) for name in (MODEL_FILE, CARD_FILE)}
-        model = RouterModel.from_arrays(_arrays(path / MODEL_FILE, data[MODEL_FILE]))
-        artifact = _artifact(manifest, model)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        if manifest.pop("sha256") != _sha256(_json(manifest)):
+            raise ArtifactError(f"{path / MANIFEST_FILE} does not match its own hash: {_REMEDY}")
+        hashes = manifest["files"]
+        # the names are fixed: one from the manifest could lead out of the folder
+        if set(hashes) != {MODEL_FILE, CARD_FILE}:
+            raise ArtifactError(
+                f"{path / MANIFEST_FILE} lists {sorted(hashes)}, not {CARD_FILE} and {MODEL_FILE}: "
+                f"{_REMEDY}"
+            )
+        _read_checked(path / CARD_FILE, hashes[CARD_FILE])
+        packed = _read_checked(path / MODEL_FILE, hashes[MODEL_FILE])
+        artifact = _artifact(manifest, RouterModel.from_arrays(_arrays(path / MODEL_FILE, packed)))
+        _check_sizes(artifact)
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}): {_REMEDY}") from error
-    if artifact.model.n_models != len(artifact.pool.models):
-        raise ArtifactError(f"{path}: the model and the pool differ in size: {_REMEDY}")
     return artifact
 
 
-_REMEDY = "train it again or fetch it again"
+def _check_replaceable(target: Path) -> None:
+    """Refuse to replace anything but a router or an empty folder."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise ConfigError(f"{target} is a file: choose a folder")
+    names = {entry.name for entry in target.iterdir()}
+    strange = sorted(names - _FILES) or (sorted(names) if MODEL_FILE not in names else [])
+    if strange:
+        raise ConfigError(
+            f"{target} holds something else than a router ({strange[0]}): choose another folder"
+        )
 
 
-def _manifest(artifact: Artifact, files: Mapping[str, str]) -> dict[str, Any]:
-    return {
+def _replace(target: Path, contents: Mapping[str, bytes]) -> None:
+    """Put a folder with these files in the place of the target; all as before if that fails."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # beside the target, to be on the same file system
+    staging = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    new, old = staging / "new", staging / "old"
+    try:
+        new.mkdir()
+        for name, data in contents.items():
+            with (new / name).open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+        if target.exists():
+            os.replace(target, old)
+        os.replace(new, target)
+    except BaseException:
+        if old.exists():
+            os.replace(old, target)
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+    shutil.rmtree(staging, ignore_errors=True)
+
+
+def _packed(model: RouterModel) -> bytes:
+    """Return the arrays as npz, in which nothing depends on the time or the place."""
+    buffer = BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in model.to_arrays().items():
+            _check_finite(name, array)
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
+    return buffer.getvalue()
+
+
+def _manifest_bytes(artifact: Artifact, contents: Mapping[str, bytes]) -> bytes:
+    manifest: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "features": artifact.features.to_dict(),
         "fingerprint": artifact.fingerprint,
@@ -188,27 +238,23 @@ def _manifest(artifact: Artifact, files: Mapping[str, str]) -> dict[str, Any]:
             ],
         },
         "reference": artifact.reference,
-        "prices": artifact.prices.to_dict(),
+        "dial": artifact.dial.to_dict(),
         "token_low": list(artifact.token_low),
         "token_high": list(artifact.token_high),
         "assumed_tokens": list(artifact.assumed_tokens),
         "golden": [[prompt, list(scores)] for prompt, scores in artifact.golden],
         "lineage": dict(artifact.lineage),
-        "files": dict(files),
+        "files": {name: _sha256(data) for name, data in contents.items()},
     }
+    try:
+        manifest["sha256"] = _sha256(_json(manifest))
+        return _json(manifest)
+    except ValueError as error:
+        raise ArtifactError(f"the artifact has a number that is not finite ({error})") from error
 
 
-_MODEL_KEYS = (
-    "name",
-    "api_id",
-    "joules_per_prompt_token",
-    "joules_per_completion_token",
-    "low_factor",
-    "high_factor",
-    "basis",
-    "assumed_completion_tokens",
-    "basis_text",
-)
+def _json(manifest: Mapping[str, Any]) -> bytes:
+    return (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
 def _artifact(manifest: Mapping[str, Any], model: RouterModel) -> Artifact:
@@ -217,30 +263,54 @@ def _artifact(manifest: Mapping[str, Any], model: RouterModel) -> Artifact:
         model=model,
         pool=Pool(pool["name"], tuple(PoolModel(**row) for row in pool["models"])),
         reference=int(manifest["reference"]),
-        prices=PriceTable.from_dict(manifest["prices"]),
+        dial=Dial.from_dict(manifest["dial"]),
         token_low=tuple(map(float, manifest["token_low"])),
         token_high=tuple(map(float, manifest["token_high"])),
         assumed_tokens=tuple(map(bool, manifest["assumed_tokens"])),
         features=FeatureSpec.from_dict(manifest["features"]),
         fingerprint=str(manifest["fingerprint"]),
-        golden=tuple((str(prompt), tuple(scores)) for prompt, scores in manifest["golden"]),
-        lineage=manifest["lineage"],
+        golden=tuple(
+            (str(prompt), tuple(map(float, scores))) for prompt, scores in manifest["golden"]
+        ),
+        lineage=dict(manifest["lineage"]),
     )
+
+
+def _check_sizes(artifact: Artifact) -> None:
+    n_models = len(artifact.pool.models)
+    sizes = {
+        artifact.model.n_models,
+        len(artifact.token_low),
+        len(artifact.token_high),
+        len(artifact.assumed_tokens),
+        len(artifact.dial.means.quality),
+        len(artifact.dial.means.energy_j),
+        *(len(scores) for _, scores in artifact.golden),
+    }
+    if sizes != {n_models} or not 0 <= artifact.reference < n_models:
+        raise ValueError(f"its parts are not all for {n_models} models")
 
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     file = path / MANIFEST_FILE
+    if path.is_file():
+        raise ArtifactError(f"{path} is a file: give the folder of a router")
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_bytes(), parse_constant=_refuse_constant)
     except FileNotFoundError as error:
-        raise ArtifactError(f"no router at {path}: {file.name} is missing") from error
-    except NotADirectoryError as error:
-        raise ArtifactError(f"{path} is a file: give the folder of a router") from error
+        raise ArtifactError(
+            f"no router at {path}, {file.name} is missing: give the folder that "
+            "`wattroute train --out` wrote"
+        ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{file} cannot be read ({error}): {_REMEDY}") from error
     if not isinstance(manifest, dict):
         raise ArtifactError(f"{file} is not a manifest: {_REMEDY}")
     return manifest
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a number of JSON")
 
 
 def _read_checked(file: Path, expected: str) -> bytes:
@@ -257,12 +327,16 @@ def _arrays(file: Path, data: bytes) -> dict[str, NDArray[Any]]:
     try:
         with np.load(BytesIO(data), allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
+    except _BROKEN_ARCHIVE as error:
         raise ArtifactError(f"{file} is not a plain array file ({error}): {_REMEDY}") from error
     for name, array in arrays.items():
-        if array.dtype.kind not in _FLOAT_ARRAYS or not np.isfinite(array).all():
-            raise ArtifactError(f"{file}: array {name!r} is not finite numbers: {_REMEDY}")
+        _check_finite(name, array)
     return arrays
+
+
+def _check_finite(name: str, array: NDArray[Any]) -> None:
+    if array.dtype.kind not in _NUMBER_KINDS or not np.isfinite(array).all():
+        raise ArtifactError(f"array {name!r} is not of finite numbers: {_REMEDY}")
 
 
 def _sha256(data: bytes) -> str:

@@ -15,6 +15,7 @@ Four blocks, each of about unit mean square so that one penalty suits all:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -67,20 +68,41 @@ class BlockScaler:
         Returns
         -------
         ndarray of shape (n, n_dense)
-            float32.
+            float32; the first columns are what :meth:`scaled` returns.
         """
-        scaled = self.scaled(features)
-        angles = scaled @ self.frequencies
-        waves = np.sqrt(np.float32(1.0 / angles.shape[1]))
-        return np.hstack([scaled, np.cos(angles) * waves, np.sin(angles) * waves])
+        split, n_waves = self.frequencies.shape
+        blocks = np.empty((len(features), self.n_dense), np.float32)
+        blocks[:, :split] = self.scaled(features)
+        angles = blocks[:, :split] @ self.frequencies
+        np.cos(angles, out=blocks[:, split : split + n_waves])
+        np.sin(angles, out=blocks[:, split + n_waves :])
+        blocks[:, split:] *= 1.0 / math.sqrt(max(n_waves, 1))
+        return blocks
 
     def scaled(self, features: Features) -> _Array:
-        """Return embedding and statistics, centred and scaled, of shape (n, n_embedding + ...)."""
-        limit = _CLIP / np.sqrt(max(self.mean.size - self.n_embedding, 1))
-        return np.clip((features.dense - self.mean) * self.scale, -limit, limit)
+        """Return embedding and statistics, centred and scaled.
+
+        Parameters
+        ----------
+        features : Features
+            Features of n prompts.
+
+        Returns
+        -------
+        ndarray of shape (n, mean.size)
+            float32.
+        """
+        limit = _CLIP / math.sqrt(max(self.mean.size - self.n_embedding, 1))
+        scaled: _Array = (features.dense - self.mean) * self.scale
+        return np.clip(scaled, -limit, limit, out=scaled)
 
     def ngram_values(self, features: Features) -> _Array:
         """Return the weighted values of the n-gram block, in the order of `features.indices`.
+
+        Parameters
+        ----------
+        features : Features
+            Features of n prompts.
 
         Returns
         -------
@@ -98,7 +120,7 @@ class BlockScaler:
         return (values / np.maximum(norms, 1e-9)[segment]).astype(np.float32)
 
     def to_arrays(self) -> dict[str, _Array]:
-        """Return the arrays to store."""
+        """Return the arrays to store; :meth:`from_arrays` takes them back."""
         return {
             "mean": self.mean,
             "scale": self.scale,
@@ -108,7 +130,20 @@ class BlockScaler:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, _Array], n_embedding: int) -> BlockScaler:
-        """Build the scaler from stored arrays."""
+        """Build the scaler from stored arrays.
+
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            As :meth:`to_arrays` returns them.
+        n_embedding : int
+            Leading dense columns that are the embedding.
+
+        Raises
+        ------
+        KeyError
+            If an array is missing.
+        """
         return cls(
             arrays["mean"], arrays["scale"], arrays["idf"], arrays["frequencies"], n_embedding
         )

@@ -74,6 +74,9 @@ class Decision:
     price : float or None
         The energy price that the bar was turned into, in quality per joule; None where the
         bar is met by the reference model alone.
+    shrinkage : float or None
+        How far expected qualities were moved towards the pool's means, from 0 to 1 (one model
+        for all prompts); None like the price.
     prompt_tokens : float
         Expected tokens of the prompt.
     candidates : tuple of Candidate
@@ -91,6 +94,7 @@ class Decision:
     energy_j: EnergyInterval
     quality: float
     price: float | None
+    shrinkage: float | None
     prompt_tokens: float
     candidates: tuple[Candidate, ...]
     reason: str
@@ -98,5 +102,12 @@ class Decision:
     warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the decision as JSON types."""
-        return asdict(self)
+        """Return the decision as JSON types, under the names of its attributes.
+
+        Returns
+        -------
+        dict
+            With an energy as ``value_j``, ``low_j``, ``high_j`` and ``basis``, all in joules.
+        """
+        decision = asdict(self)
+        return decision | {key: list(decision[key]) for key in ("candidates", "warnings")}

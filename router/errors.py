@@ -94,6 +94,9 @@ class MissingExtraError(WattRouteError, ImportError):
         self.extra = extra
         super().__init__(f"{package} is not installed: pip install 'wattroute[{extra}]'")
 
+    def __reduce__(self) -> tuple[type[MissingExtraError], tuple[str, str]]:
+        return type(self), (self.package, self.extra)
+
 
 class UpstreamError(WattRouteError):
     """The server of a model answered with an error.

@@ -7,7 +7,8 @@ are latents; links lead from the latents to qualities, exponentials to token cou
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from router.blocks import BlockScaler
 from router.features import Features
-from router.scoring import cluster_of, neighbour_weights, squared_norms
+from router.scoring import cluster_of, neighbour_weights, squared_norms, widened
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
 
@@ -24,6 +25,7 @@ _Floats = NDArray[np.float64]
 
 _MAX_LOG_TOKENS = 13.0
 _MAX_LOG_ODDS = 30.0
+_CHUNK_ROWS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ class QualityLink:
     logistic : bool
         Whether the sum is log-odds.
     weight : float
-        Share in the average of all links.
+        Share in the average of all links; the shares sum to 1.
     """
 
     columns: slice
@@ -69,12 +71,38 @@ class QualityLink:
     logistic: bool
     weight: float
 
+
+@dataclass(frozen=True, slots=True)
+class _Readout:
+    """All links at once, so that one product gives the values of every link."""
+
+    coefficients: _Floats
+    intercept: _Floats
+    logistic: NDArray[np.bool_]
+    weight: _Floats
+
+    @classmethod
+    def build(cls, links: tuple[QualityLink, ...], n_latents: int, n_models: int) -> _Readout:
+        coefficients = np.zeros((n_latents, len(links), n_models))
+        intercept = np.empty((len(links), n_models))
+        for i, link in enumerate(links):
+            coefficients[link.columns, i] = link.coefficients
+            intercept[i] = link.intercept
+        return cls(
+            coefficients.reshape(n_latents, len(links) * n_models),
+            intercept,
+            np.array([[link.logistic] for link in links]),
+            np.array([link.weight for link in links]),
+        )
+
     def quality(self, latent: _Floats) -> _Floats:
         """Return qualities of shape (n, n_models)."""
-        value = latent[:, self.columns] @ self.coefficients + self.intercept
-        if not self.logistic:
-            return np.clip(value, 0.0, 1.0)
-        return np.asarray(1.0 / (1.0 + np.exp(-np.clip(value, -_MAX_LOG_ODDS, _MAX_LOG_ODDS))))
+        value = (latent @ self.coefficients).reshape(len(latent), *self.intercept.shape)
+        value += self.intercept
+        odds_against = np.exp(-np.clip(value, -_MAX_LOG_ODDS, _MAX_LOG_ODDS))
+        quality = np.where(self.logistic, 1.0 / (1.0 + odds_against), np.clip(value, 0.0, 1.0))
+        # the weights sum to 1 but for rounding
+        return np.minimum(self.weight @ quality, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +130,32 @@ class NeighbourHead:
     def build(
         cls, neighbours: tuple[int, ...], bank: _Array, values: tuple[_Array, ...]
     ) -> NeighbourHead:
-        """Build the head; its norms follow from the bank."""
+        """Build the head; its norms follow from the bank.
+
+        Parameters
+        ----------
+        neighbours : tuple of int
+            How many prompts are averaged, for each head; all there are where the bank has fewer.
+        bank : ndarray of shape (n_bank, n_features)
+            Scaled features of the prompts.
+        values : tuple of ndarray of shape (n_bank, n_latents)
+            Their contributions to the latents, for each head.
+        """
         return cls(neighbours, bank, values, squared_norms(bank))
 
     def latent(self, scaled: _Array) -> _Array:
-        """Return contributions of shape (n, n_latents)."""
+        """Return the contributions of the nearest prompts.
+
+        Parameters
+        ----------
+        scaled : ndarray of shape (n, n_features)
+            Scaled features of n prompts.
+
+        Returns
+        -------
+        ndarray of shape (n, n_latents)
+            float32.
+        """
         counts = tuple(min(k, len(self.bank)) for k in self.neighbours)
         found = neighbour_weights(scaled, self.bank, counts, self.squares)
         total = np.zeros((len(scaled), self.values[0].shape[1]), np.float32)
@@ -155,6 +204,13 @@ class RouterModel:
     links: tuple[QualityLink, ...]
     token_factor: _Floats
     token_limit: _Floats
+    _cluster_squares: _Array = field(init=False, repr=False, compare=False)
+    _readout: _Readout = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        readout = _Readout.build(self.links, self.intercept.size, self.n_models)
+        object.__setattr__(self, "_readout", readout)
+        object.__setattr__(self, "_cluster_squares", squared_norms(self.cluster_centres))
 
     @property
     def n_models(self) -> int:
@@ -162,28 +218,40 @@ class RouterModel:
         return int(self.token_factor.size)
 
     def latent(self, features: Features) -> _Floats:
-        """Return the latents, of shape (n, n_latents).
+        """Return the latents of prompts.
 
         Parameters
         ----------
         features : Features
             Features of n prompts.
+
+        Returns
+        -------
+        ndarray of shape (n, n_latents)
+            A prompt's row does not depend on the others, but for rounding.
         """
+        latent = np.empty((len(features), self.intercept.size))
+        for start in range(0, len(features), _CHUNK_ROWS):
+            part = slice(start, start + _CHUNK_ROWS)
+            latent[part] = self._latent(_rows(features, part))
+        return latent
+
+    def _latent(self, features: Features) -> _Floats:
         dense = self.scaler.dense(features)
-        scaled = dense[:, : self.scaler.mean.size]
-        latent = dense @ self.dense_weights + self.intercept
+        latent = (dense @ self.dense_weights).astype(np.float64)
+        latent += self.intercept
         values = self.scaler.ngram_values(features)
-        indptr = features.indptr
-        for i in range(len(features)):
-            row = slice(indptr[i], indptr[i + 1])
-            used = self.ngram_weights[features.indices[row]].astype(np.float32)
-            latent[i] += values[row] @ used
+        bounds = features.indptr.tolist()
+        for i, (start, stop) in enumerate(pairwise(bounds)):
+            weights = self.ngram_weights.take(features.indices[start:stop], axis=0)
+            latent[i] += values[start:stop] @ widened(weights)
+        scaled = dense[:, : self.scaler.mean.size]
         if self.neighbours is not None:
             latent += self.neighbours.latent(scaled)
         if len(self.cluster_centres):
-            squares = squared_norms(self.cluster_centres)
-            latent += self.cluster_values[cluster_of(scaled, self.cluster_centres, squares)]
-        return latent.astype(np.float64)
+            cluster = cluster_of(scaled, self.cluster_centres, self._cluster_squares)
+            latent += self.cluster_values[cluster]
+        return latent
 
     def score(self, features: Features, characters: _Floats) -> Scores:
         """Return what each model is expected to do on each prompt.
@@ -201,15 +269,11 @@ class RouterModel:
             Qualities and token counts.
         """
         latent = self.latent(features)
-        quality = sum(
-            (link.weight * link.quality(latent) for link in self.links),
-            start=np.zeros((len(latent), self.n_models)),
-        )
         first = latent.shape[1] - self.n_models - 1
         log_tokens = np.clip(latent[:, first:-1], 0.0, _MAX_LOG_TOKENS)
         completion = np.clip(np.exp(log_tokens) * self.token_factor, 1.0, self.token_limit)
         prompt = np.maximum(characters * np.exp(np.clip(latent[:, -1], -4.0, 1.0)), 1.0)
-        return Scores(quality, prompt, completion)
+        return Scores(self._readout.quality(latent), prompt, completion)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""
@@ -240,41 +304,84 @@ class RouterModel:
     def from_arrays(cls, arrays: Mapping[str, NDArray[Any]]) -> RouterModel:
         """Build the model from stored arrays.
 
+        Parameters
+        ----------
+        arrays : mapping of str to ndarray
+            As :meth:`to_arrays` returns them.
+
         Raises
         ------
         KeyError
             If an array is missing.
+        ValueError
+            If the shapes of two arrays do not fit each other.
         """
-        names = ("mean", "scale", "idf", "frequencies")
-        scaler = BlockScaler.from_arrays(
-            {name: arrays[f"scaler_{name}"] for name in names}, int(arrays["scaler_n_embedding"])
-        )
+        n_features, n_waves = arrays["scaler_frequencies"].shape
+        n_columns, n_latents = arrays["ngram_weights"].shape
+        n_models = arrays["token_factor"].size
+        n_clusters, n_links = len(arrays["cluster_centres"]), len(arrays["link_columns"])
+
+        def stored(name: str, dtype: type[np.generic], *shape: int) -> NDArray[Any]:
+            array = np.asarray(arrays[name], dtype)
+            if array.shape != shape:
+                raise ValueError(f"array {name!r} has shape {array.shape}, not {shape}")
+            return array
+
+        single, double = np.float32, np.float64
+        scaler = {
+            "mean": stored("scaler_mean", single, n_features),
+            "scale": stored("scaler_scale", single, n_features),
+            "idf": stored("scaler_idf", single, n_columns),
+            "frequencies": stored("scaler_frequencies", single, n_features, n_waves),
+        }
         neighbours = None
         if "neighbour_bank" in arrays:
+            n_heads, n_bank = len(arrays["neighbour_counts"]), len(arrays["neighbour_bank"])
+            values = stored("neighbour_values", single, n_heads, n_bank, n_latents)
             neighbours = NeighbourHead.build(
-                tuple(int(k) for k in arrays["neighbour_counts"]),
-                arrays["neighbour_bank"],
-                tuple(arrays["neighbour_values"]),
+                tuple(stored("neighbour_counts", np.int64, n_heads).tolist()),
+                stored("neighbour_bank", single, n_bank, n_features),
+                tuple(values),
             )
-        links = tuple(
-            QualityLink(
-                slice(int(start), int(stop)),
-                arrays[f"link_{i}_coefficients"],
-                arrays[f"link_{i}_intercept"],
-                bool(arrays["link_logistic"][i]),
-                float(arrays["link_weight"][i]),
+        logistic = stored("link_logistic", np.bool_, n_links).tolist()
+        weight = stored("link_weight", double, n_links).tolist()
+        links = []
+        for i, (start, stop) in enumerate(stored("link_columns", np.int64, n_links, 2).tolist()):
+            if not 0 <= start <= stop < n_latents - n_models:
+                raise ValueError(f"array 'link_columns' has ({start}, {stop}) of {n_latents}")
+            links.append(
+                QualityLink(
+                    slice(start, stop),
+                    stored(f"link_{i}_coefficients", double, stop - start, n_models),
+                    stored(f"link_{i}_intercept", double, n_models),
+                    logistic[i],
+                    weight[i],
+                )
             )
-            for i, (start, stop) in enumerate(arrays["link_columns"])
-        )
         return cls(
-            scaler=scaler,
-            dense_weights=arrays["dense_weights"],
-            ngram_weights=arrays["ngram_weights"],
-            intercept=arrays["intercept"],
+            scaler=BlockScaler.from_arrays(scaler, int(arrays["scaler_n_embedding"])),
+            dense_weights=stored("dense_weights", single, n_features + 2 * n_waves, n_latents),
+            ngram_weights=stored("ngram_weights", np.float16, n_columns, n_latents),
+            intercept=stored("intercept", single, n_latents),
             neighbours=neighbours,
-            cluster_centres=arrays["cluster_centres"],
-            cluster_values=arrays["cluster_values"],
-            links=links,
-            token_factor=arrays["token_factor"],
-            token_limit=arrays["token_limit"],
+            cluster_centres=stored("cluster_centres", single, n_clusters, n_features),
+            cluster_values=stored("cluster_values", single, n_clusters, n_latents),
+            links=tuple(links),
+            token_factor=stored("token_factor", double, n_models),
+            token_limit=stored("token_limit", double, n_models),
         )
+
+
+def _rows(features: Features, part: slice) -> Features:
+    """Return the features of some prompts; themselves where that is all of them."""
+    if part.start == 0 and part.stop >= len(features):
+        return features
+    bounds = features.indptr[part.start : part.stop + 1]
+    entries = slice(bounds[0], bounds[-1])
+    return replace(
+        features,
+        dense=features.dense[part],
+        indptr=bounds - bounds[0],
+        indices=features.indices[entries],
+        values=features.values[entries],
+    )

@@ -32,8 +32,9 @@ def fit_scaler(features: Features, *, seed: int = 0, n_waves: int = _WAVES) -> B
         Ready to transform.
     """
     split = features.n_embedding
-    mean = features.dense.mean(axis=0)
-    deviation = features.dense.std(axis=0)
+    # Single precision would give a constant column a deviation.
+    mean = features.dense.mean(axis=0, dtype=np.float64)
+    deviation = features.dense.std(axis=0, dtype=np.float64)
     n_statistics = features.dense.shape[1] - split
     scale = np.empty_like(mean)
     spread = float(np.sqrt((deviation[:split] ** 2).sum()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import isfinite
+
 from router.artifact import Artifact
 from router.eval.result import HEADLINE, BenchmarkResult
 
@@ -53,7 +55,7 @@ def model_card(
         lines.append(
             f"| {model.api_id}{mark} | {model.name} | {model.joules_per_completion_token:g} | "
             f"{model.joules_per_prompt_token:g} | {model.basis_text}{length} | "
-            f"{lineage['mean_quality'][j]:.3f} |"
+            f"{artifact.dial.means.quality[j]:.3f} |"
         )
     lines += [
         "",
@@ -88,13 +90,13 @@ def model_card(
 
 def _figures(result: BenchmarkResult | None, reference: str) -> list[str]:
     if result is None:
-        return ["No held-out figures: it was trained without test splits."]
+        return ["No figures: it was trained without held-out prompts."]
     router = result.router
     lines = [
         result.verdict(),
         "",
-        f"Held-out prompts, {len(result.seeds)} splits of {result.data.n_train:,} training and "
-        f"{result.data.n_test:,} test prompts; mean and 95 % interval.",
+        f"Held-out prompts, splits: {len(result.seeds)}, each {result.data.n_train:,} training and "
+        f"{result.data.n_test:,} test prompts; mean, and 95 % interval over the splits.",
         "",
         "| figure | value |",
         "| --- | --- |",
@@ -111,8 +113,10 @@ def _figures(result: BenchmarkResult | None, reference: str) -> list[str]:
     ]
     for key, label in rows:
         interval = router.interval(key)
-        if interval.mean == interval.mean:
-            lines.append(f"| {label} | {interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}] |")
+        if isfinite(interval.mean):
+            known = isfinite(interval.low)
+            ends = f" [{interval.low:.3f}, {interval.high:.3f}]" if known else ""
+            lines.append(f"| {label} | {interval.mean:.3f}{ends} |")
     return lines
 
 
@@ -125,6 +129,6 @@ def _assumed(artifact: Artifact) -> list[str]:
     if not names:
         return []
     return [
-        f"- The runs do not have the answer lengths of {', '.join(names)}: its energy rests on an "
-        "assumed mean length and says so in every decision."
+        f"- The runs do not have the answer lengths of {', '.join(names)}: energy there rests on "
+        "an assumed mean length, and every decision says so."
     ]

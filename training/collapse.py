@@ -34,13 +34,13 @@ class _Rotation:
     directions: _Floats
     weights: _Floats
 
-    def apply(self, candidate: int, values: _Floats) -> _Floats:
-        """Contribution of values (rows, n_targets) of a candidate, without the mean."""
+    def apply(self, candidate: int, values: _Array) -> _Floats:
+        """Return what values (rows, n_targets) of a candidate contribute, without the mean."""
         rotated = values[:, self.columns] @ self.directions
         return np.asarray(rotated * self.weights[candidate])
 
     def offset(self) -> _Floats:
-        """What the means take away, over all candidates."""
+        """Return what the means take away, over all candidates."""
         return np.asarray(-(self.mean @ self.directions) * self.weights.sum(axis=0))
 
 
@@ -76,15 +76,13 @@ def collapse(
     """
     kept = [stack for stack in stacks if shares[stack.stack.name] >= _MIN_SHARE]
     total = sum(shares[stack.stack.name] for stack in kept)
-    rotations = [
-        _Rotation(slice(0, s.mean.size), s.mean, s.directions, s.weights) for s in kept
-    ]
+    rotations = [_Rotation(slice(0, s.mean.size), s.mean, s.directions, s.weights) for s in kept]
     n_lengths = lengths.mean.size
     rotations.append(
         _Rotation(slice(-n_lengths, None), lengths.mean, np.eye(n_lengths), lengths.weights)
     )
 
-    def rotate(candidate: int, values: _Floats) -> _Floats:
+    def rotate(candidate: int, values: _Array) -> _Floats:
         return np.hstack([rotation.apply(candidate, values) for rotation in rotations])
 
     intercept = np.hstack([rotation.offset() for rotation in rotations])

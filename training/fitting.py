@@ -1,20 +1,21 @@
-"""Fitting a router: from targets and features to a model, a price table and their evidence."""
+"""Fitting a router: from targets and features to a model, a dial and their evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from router.dial import Dial, PoolMeans, dial_sweep
 from router.errors import DataError
-from router.eval.frontier import energy_at_quality, operating_points, zero_router_points
-from router.eval.protocol import QUALITY_BARS
+from router.eval.frontier import operating_points, zero_router_points
+from router.eval.metrics import log_energy_ratio
+from router.eval.protocol import reference_model
 from router.features import Features
 from router.model import RouterModel
-from router.policy import PriceTable, price_sweep
 from router.pool import Pool
 from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
@@ -32,6 +33,8 @@ _Progress = Callable[[str], None]
 _MIN_PROMPTS = 20
 _N_FOLDS = 4
 _NESTED_LIMIT = 20_000
+_REPEATED_ROWS = 2_500
+_MAX_REPEATS = 4
 _TEMPERATURE = 0.03
 _MIN_COMPLETE = 40
 
@@ -73,7 +76,7 @@ class FittedRouter:
         Expected qualities and lengths.
     reference : int
         Column of the reference model.
-    prices : PriceTable
+    dial : Dial
         From quality bars to energy prices.
     lengths : FittedLengths
         The length head with its quantiles.
@@ -83,7 +86,7 @@ class FittedRouter:
 
     model: RouterModel
     reference: int
-    prices: PriceTable
+    dial: Dial
     lengths: FittedLengths
     evidence: Evidence
 
@@ -99,7 +102,7 @@ def fit_router(
     n_jobs: int = 2,
     progress: _Progress | None = None,
 ) -> FittedRouter:
-    """Fit heads, stacks, lengths and prices on training prompts.
+    """Fit heads, stacks, lengths and the dial on training prompts.
 
     Parameters
     ----------
@@ -123,7 +126,7 @@ def fit_router(
     Returns
     -------
     FittedRouter
-        Model, prices and evidence.
+        Model, dial and evidence.
 
     Raises
     ------
@@ -136,23 +139,38 @@ def fit_router(
         raise DataError(f"{n_groups} distinct graded prompts: at least {_MIN_PROMPTS} are needed")
     m = targets.n_models
     quality = np.where(targets.observed, targets.quality, np.nan)[:, :m]
-    reference = _reference(quality, energy_j)
+    filled = targets.quality[:, :m]
+    reference = reference_model(filled, energy_j)
 
     with threadpool_limits(1):
         scaler = fit_scaler(features, seed=seed)
         bank = HeadBank(TrainingBlocks.build(scaler, features), seed=seed)
         stacked = targets.stacked()
-        fold = assign_folds(groups, _N_FOLDS, seed)
         nested = len(features) <= _NESTED_LIMIT
+        # Few prompts leave the stacks to the luck of the folds: several assignments average it.
+        n_repeats = int(np.clip(_REPEATED_ROWS // len(features), 1, _MAX_REPEATS))
         say(f"cross-fitting {len(bank.names)} heads on {len(features)} prompts")
-        fits = cross_fit(bank, stacked, fold, nested=nested, n_jobs=n_jobs)
+        fits = [
+            cross_fit(
+                bank,
+                stacked,
+                assign_folds(groups, _N_FOLDS, seed + repeat),
+                nested=nested,
+                n_jobs=n_jobs,
+            )
+            for repeat in range(n_repeats)
+        ]
 
         say("stacking")
         n_quality = targets.quality.shape[1]
         lengths = fit_lengths(
-            targets.log_tokens, targets.log_prompt_ratio, fits.outer[:, :, n_quality:]
+            np.tile(targets.log_tokens, (n_repeats, 1)),
+            np.tile(targets.log_prompt_ratio, n_repeats),
+            np.concatenate([fit.outer[:, :, n_quality:] for fit in fits], axis=1),
+            copies=n_repeats,
         )
-        energy = _expected_energy(lengths, fits.outer[:, :, n_quality:], targets, pool)
+        outer = np.mean([fit.outer for fit in fits], axis=0)
+        energy = _expected_energy(lengths, outer[:, :, n_quality:], targets, pool)
         variants = stack_variants(m, len(targets.extra))
         unseen = {v.name: _unseen_quality(v, targets, fits) for v in variants}
         scores = {
@@ -164,14 +182,17 @@ def fit_router(
         expected = sum(
             (shares[name] * unseen[name] for name in unseen), start=np.zeros_like(quality)
         )
-        prices = PriceTable.measure(expected, energy, quality, energy_j, reference)
+        # With hardly a prompt that every model answered, filled gaps are the lesser evil: they
+        # know nothing of the text, so that a model chosen for it only gets its mean.
+        measured = quality if _complete(quality).sum() >= _MIN_COMPLETE else filled
+        dial = Dial.measure(expected, energy, measured, energy_j, reference)
 
         say("fitting on all prompts")
         model = collapse(bank.fit_final(stacked), stacks, shares, lengths, scaler, bank.scaled)
     return FittedRouter(
         model=model,
         reference=reference,
-        prices=prices,
+        dial=dial,
         lengths=lengths,
         evidence=Evidence(
             quality=expected,
@@ -179,39 +200,46 @@ def fit_router(
             stack_scores=scores,
             stack_weights=shares,
             head_figures=_head_figures(
-                bank.names, fits, stacks, shares, energy, quality, energy_j, reference
+                bank.names, outer, stacks, shares, energy, quality, energy_j, reference
             ),
             log_energy_ratio=_frontier_score(expected, energy, quality, energy_j, reference),
         ),
     )
 
 
-def _reference(quality: _Array, energy_j: _Array) -> int:
-    """Column of the best mean quality; of equally good ones the least energy."""
-    means = np.nanmean(quality, axis=0)
-    return int(np.lexsort((energy_j.mean(axis=0), -means))[0])
+def _complete(quality: _Array) -> NDArray[np.bool_]:
+    """Which prompts every model of the pool answered."""
+    return np.asarray(~np.isnan(quality).any(axis=1))
 
 
-def _fit(stack: Stack, targets: Targets, fits: CrossFit) -> FittedStack:
+def _fit(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) -> FittedStack:
     n_quality = targets.quality.shape[1]
-    candidates = fits.outer[:, :, :n_quality]
-    return fit_stack(stack, targets.quality, targets.observed, candidates, targets.n_models)
+    return fit_stack(
+        stack,
+        np.tile(targets.quality, (len(fits), 1)),
+        np.tile(targets.observed, (len(fits), 1)),
+        np.concatenate([fit.outer[:, :, :n_quality] for fit in fits], axis=1),
+        targets.n_models,
+        copies=len(fits),
+    )
 
 
-def _unseen_quality(stack: Stack, targets: Targets, fits: CrossFit) -> _Array:
+def _unseen_quality(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) -> _Array:
     """Qualities of each prompt by a stack that saw neither it nor anything learned from it."""
     n_quality = targets.quality.shape[1]
-    expected = np.empty((len(targets.quality), targets.n_models))
-    for f, inner in enumerate(fits.inner):
-        seen = fits.fold != f
-        fitted = fit_stack(
-            stack,
-            targets.quality[seen],
-            targets.observed[seen],
-            inner[:, seen, :n_quality],
-            targets.n_models,
-        )
-        expected[~seen] = fitted.quality(fitted.latent(fits.outer[:, ~seen, :n_quality]))
+    expected = np.zeros((len(targets.quality), targets.n_models))
+    for fit in fits:
+        for f, inner in enumerate(fit.inner):
+            seen = fit.fold != f
+            fitted = fit_stack(
+                stack,
+                targets.quality[seen],
+                targets.observed[seen],
+                inner[:, seen, :n_quality],
+                targets.n_models,
+            )
+            latent = fitted.latent(fit.outer[:, ~seen, :n_quality])
+            expected[~seen] += fitted.quality(latent) / len(fits)
     return expected
 
 
@@ -227,23 +255,16 @@ def _frontier_score(
     expected: _Array, expected_energy: _Array, quality: _Array, energy_j: _Array, reference: int
 ) -> float:
     """``log_energy_ratio`` on the prompts that every model of the pool answered."""
-    known = ~np.isnan(quality).any(axis=1)
+    known = _complete(quality)
     if known.sum() < _MIN_COMPLETE:
         return float("nan")
     truth, joules = quality[known], energy_j[known]
-    choices = price_sweep(expected[known], expected_energy[known], reference)
+    means = PoolMeans.of(truth, joules)
+    choices = dial_sweep(expected[known], expected_energy[known], means, reference)
     points = operating_points(choices, truth, joules)
     zero = zero_router_points(truth, joules, truth, joules)
-    base = truth[:, reference].mean()
-    limit = 2.0 * joules[:, reference].mean()
-    ratios = [
-        np.log(
-            min(energy_at_quality(points, bar * base), limit)
-            / min(energy_at_quality(zero, bar * base), limit)
-        )
-        for bar in QUALITY_BARS
-    ]
-    return float(np.mean(ratios))
+    fixed = np.array([joules[:, reference].mean(), truth[:, reference].mean()])
+    return log_energy_ratio(points, zero, fixed)
 
 
 def _shares(scores: dict[str, float]) -> dict[str, float]:
@@ -257,7 +278,7 @@ def _shares(scores: dict[str, float]) -> dict[str, float]:
 
 def _head_figures(
     names: tuple[str, ...],
-    fits: CrossFit,
+    outer: NDArray[np.float32],
     stacks: list[FittedStack],
     shares: dict[str, float],
     energy: _Array,
@@ -269,8 +290,8 @@ def _head_figures(
         (shares[s.stack.name] * s.weights.sum(axis=1) for s in stacks), start=np.zeros(len(names))
     )
     figures = {}
-    for name, outer, weight in zip(names, fits.outer, weights, strict=True):
-        alone = outer[:, : quality.shape[1]].astype(np.float64)
+    for name, predicted, weight in zip(names, outer, weights, strict=True):
+        alone = predicted[:, : quality.shape[1]].astype(np.float64)
         figures[name] = {
             "brier": float(np.nanmean((alone - quality) ** 2)),
             "log_energy_ratio": _frontier_score(alone, energy, quality, energy_j, reference),

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
 from router.blocks import BlockScaler
 from router.features import Features
@@ -34,6 +35,7 @@ __all__ = [
 _Array = NDArray[np.float32]
 _Index = NDArray[np.int64]
 
+_VIEWS = ("ngrams", "dense", "mixed")
 _PENALTIES = (3.0, 12.0, 50.0, 200.0)
 _NEIGHBOURS = (30, 120)
 _MAX_BANK = 2048
@@ -131,7 +133,7 @@ class HeadBank:
     def __init__(self, blocks: TrainingBlocks, *, seed: int = 0) -> None:
         self.scaled = blocks.scaled
         self._families: list[_Family] = [
-            *(_Ridges(blocks, view, seed) for view in ("ngrams", "dense", "all")),
+            *(_Ridges(blocks, view, seed) for view in _VIEWS),
             _Neighbours(blocks, seed),
             _Clusters(blocks, seed),
         ]
@@ -164,13 +166,14 @@ class HeadBank:
     def fit_final(self, targets: _Array) -> list[FittedHead]:
         """Fit all candidates on all prompts, ready to export."""
         rows = np.arange(len(targets))
-        return [
-            head.export() for family in self._families for head in family.fit(rows, targets)
-        ]
+        return [head.export() for family in self._families for head in family.fit(rows, targets)]
 
 
 class _Ridges:
     """Ridge regressions of all targets at once, on one choice of blocks.
+
+    The view ``ngrams`` is the n-grams alone, ``dense`` embedding, statistics and waves, ``mixed``
+    n-grams and waves: beside n-grams the linear dense blocks add more noise than they explain.
 
     Few prompts are solved in the dual with the exact n-gram kernel. Many are solved in the
     primal, with the n-grams sketched to fewer columns (Charikar, Chen and Farach-Colton, "Finding
@@ -182,9 +185,9 @@ class _Ridges:
         self.names = tuple(f"ridge_{view}_{penalty:g}" for penalty in _PENALTIES)
         self._blocks = blocks
         self._uses_ngrams = view != "dense"
-        self._uses_dense = view != "ngrams"
-        n = len(blocks)
-        width = blocks.dense.shape[1]
+        n, width = blocks.dense.shape
+        first = {"ngrams": width, "dense": 0, "mixed": blocks.scaled.shape[1]}[view]
+        self._dense = slice(first, width)
         self.dual = n <= (_DUAL_LIMIT if self._uses_ngrams else width)
         self._seed = seed
         self.matrix = self._kernel() if self.dual else self._explicit()
@@ -193,17 +196,16 @@ class _Ridges:
     def _kernel(self) -> _Array:
         blocks = self._blocks
         kernel = np.full((len(blocks), len(blocks)), _BIAS, np.float32)
-        if self._uses_dense:
-            kernel += blocks.dense @ blocks.dense.T
+        dense = blocks.dense[:, self._dense]
+        kernel += dense @ dense.T
         if self._uses_ngrams:
             kernel += (blocks.ngrams @ blocks.ngrams.T).toarray()
         return kernel
 
     def _explicit(self) -> _Array:
         blocks = self._blocks
-        parts: list[_Array] = [np.full((len(blocks), 1), np.sqrt(_BIAS), np.float32)]
-        if self._uses_dense:
-            parts.append(blocks.dense)
+        bias = np.full((len(blocks), 1), np.sqrt(_BIAS), np.float32)
+        parts: list[_Array] = [bias, blocks.dense[:, self._dense]]
         if self._uses_ngrams:
             parts.append((blocks.ngrams @ self._sketch()).toarray())
         return np.hstack(parts)
@@ -215,9 +217,7 @@ class _Ridges:
         rng = np.random.default_rng([self._seed, width])
         signs = rng.choice(np.array([-1.0, 1.0], np.float32), n_columns)
         columns = rng.integers(0, width, n_columns)
-        return sparse.csr_matrix(
-            (signs, (np.arange(n_columns), columns)), shape=(n_columns, width)
-        )
+        return sparse.csr_matrix((signs, (np.arange(n_columns), columns)), shape=(n_columns, width))
 
     def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
         y = targets[rows]
@@ -247,16 +247,13 @@ class _Ridges:
         ngrams: _Array | None = None
         if self.dual:
             intercept = intercept + _BIAS * solution.sum(axis=0)
-            if self._uses_dense:
-                dense = blocks.dense[rows].T @ solution
+            dense[self._dense] = blocks.dense[rows, self._dense].T @ solution
             if self._uses_ngrams:
                 ngrams = np.asarray(blocks.ngrams[rows].T @ solution, np.float32)
         else:
             intercept = intercept + np.sqrt(_BIAS) * solution[0]
-            start = 1
-            if self._uses_dense:
-                dense = solution[1 : 1 + blocks.dense.shape[1]]
-                start += blocks.dense.shape[1]
+            start = 1 + self._dense.stop - self._dense.start
+            dense[self._dense] = solution[1:start]
             if self._uses_ngrams:
                 ngrams = np.asarray(self._sketch() @ solution[start:], np.float32)
         return LinearWeights(dense, ngrams, intercept.astype(np.float32))
@@ -324,11 +321,14 @@ class _Clusters:
     names: tuple[str, ...] = ("clusters",)
 
     def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
-        n_clusters = int(np.clip(len(rows) // 40, 2, 64))
         scaled = self.blocks.scaled
-        sample = rows[:: -(-len(rows) // _MAX_BANK)]
+        sample = scaled[rows[:: -(-len(rows) // _MAX_BANK)]]
+        n_distinct = len(np.unique(sample, axis=0))
+        n_clusters = min(int(np.clip(len(rows) // 40, 2, 64)), n_distinct)
         model = KMeans(n_clusters, n_init=2, max_iter=50, random_state=self.seed)
-        centres = model.fit(scaled[sample]).cluster_centers_.astype(np.float32)
+        # Several threads would add up in any order: the centres would differ from run to run.
+        with threadpool_limits(1, user_api="openmp"):
+            centres = model.fit(sample).cluster_centers_.astype(np.float32)
         member = cluster_of(scaled[rows], centres, squared_norms(centres))
         y = targets[rows]
         count = np.bincount(member, minlength=n_clusters)[:, None]

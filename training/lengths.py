@@ -54,7 +54,11 @@ class FittedLengths:
 
 
 def fit_lengths(
-    log_tokens: _Array, log_prompt_ratio: _Array, candidates: NDArray[np.float32]
+    log_tokens: _Array,
+    log_prompt_ratio: _Array,
+    candidates: NDArray[np.float32],
+    *,
+    copies: int = 1,
 ) -> FittedLengths:
     """Fit the length head on out-of-fold predictions.
 
@@ -66,6 +70,8 @@ def fit_lengths(
         Logarithm of prompt tokens per character.
     candidates : ndarray of shape (n_candidates, n, n_models + 1)
         Out-of-fold predictions of both.
+    copies : int
+        How often each prompt is in the rows, with predictions of other folds.
 
     Returns
     -------
@@ -76,7 +82,11 @@ def fit_lengths(
     mean = truth.mean(axis=0)
     weights = np.stack(
         [
-            combine(truth[:, k] - mean[k], (candidates[:, :, k] - mean[k]).T.astype(np.float64))
+            combine(
+                truth[:, k] - mean[k],
+                (candidates[:, :, k] - mean[k]).T.astype(np.float64),
+                copies,
+            )
             for k in range(truth.shape[1])
         ],
         axis=1,

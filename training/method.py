@@ -10,9 +10,9 @@ import numpy as np
 
 from router import Router
 from router.artifact import Artifact, write_artifact
+from router.dial import dial_sweep
 from router.eval.protocol import BenchmarkSplit, Outcome
 from router.features import FeatureExtractor
-from router.policy import price_sweep
 from router.pool import Pool
 from router.training.fitting import fit_router
 from router.training.targets import build_targets
@@ -75,7 +75,7 @@ class LearnedRouter:
         )
         artifact = assemble(fitted, targets, self.pool, self.extractor, {})
         return Outcome(
-            choices=price_sweep(quality, energy_j, fitted.reference),
+            choices=dial_sweep(quality, energy_j, fitted.dial.means, fitted.reference),
             quality=quality,
             energy_j=energy_j,
             completion_tokens=tokens,

@@ -99,7 +99,9 @@ def stack_variants(n_models: int, n_extra: int) -> tuple[Stack, ...]:
     shapes = [(False, full)]
     if n_extra:
         shapes += [(True, rank) for rank in (4, 8) if rank <= n_models + n_extra]
-    return tuple(Stack(extra, rank, link) for extra, rank in shapes for link in ("linear", "logistic"))
+    return tuple(
+        Stack(extra, rank, link) for extra, rank in shapes for link in ("linear", "logistic")
+    )
 
 
 def fit_stack(
@@ -108,6 +110,8 @@ def fit_stack(
     observed: NDArray[np.bool_],
     candidates: NDArray[np.float32],
     n_models: int,
+    *,
+    copies: int = 1,
 ) -> FittedStack:
     """Fit a stack on out-of-fold predictions.
 
@@ -123,6 +127,8 @@ def fit_stack(
         Out-of-fold predictions.
     n_models : int
         Number of models in the pool.
+    copies : int
+        How often each prompt is in the rows, with predictions of other folds.
 
     Returns
     -------
@@ -138,11 +144,14 @@ def fit_stack(
     truth = centred @ directions
     projected = predictions @ directions
     weights = np.stack(
-        [combine(truth[:, k], projected[:, :, k].T) for k in range(directions.shape[1])], axis=1
+        [combine(truth[:, k], projected[:, :, k].T, copies) for k in range(directions.shape[1])],
+        axis=1,
     )
     latent = np.einsum("cnk,ck->nk", projected, weights)
     if stack.link == "logistic":
-        coefficients, intercept = _logistic(latent, targets[:, :n_models], observed[:, :n_models])
+        coefficients, intercept = _logistic(
+            latent, targets[:, :n_models], observed[:, :n_models], copies
+        )
     else:
         coefficients, intercept = directions[:n_models].T.copy(), mean[:n_models].copy()
     return FittedStack(stack, mean, directions, weights, coefficients, intercept)
@@ -160,7 +169,7 @@ def _directions(centred: _Array, predictions: _Array, rank: int) -> _Array:
     return np.asarray(leading * np.where(signs == 0, 1.0, signs))
 
 
-def combine(truth: _Array, columns: _Array) -> _Array:
+def combine(truth: _Array, columns: _Array, copies: int = 1) -> _Array:
     """Fit non-negative weights of (n, n_candidates) columns, shrunken by their evidence.
 
     The factor is the positive-part James-Stein one: fitted energy less noise, over fitted energy.
@@ -171,11 +180,11 @@ def combine(truth: _Array, columns: _Array) -> _Array:
     if energy <= 0.0:
         return np.zeros_like(weights)
     noise = float(((truth - fitted) ** 2).mean())
-    return np.asarray(weights * max(0.0, 1.0 - _EVIDENCE * noise / energy))
+    return np.asarray(weights * max(0.0, 1.0 - copies * _EVIDENCE * noise / energy))
 
 
 def _logistic(
-    latent: _Array, quality: _Array, observed: NDArray[np.bool_]
+    latent: _Array, quality: _Array, observed: NDArray[np.bool_], copies: int
 ) -> tuple[_Array, _Array]:
     """Logistic regressions from latents to the quality of each model."""
     deviation = latent.std(axis=0)
@@ -193,7 +202,7 @@ def _logistic(
         # A graded answer counts as a right one and a wrong one, in proportion.
         design = np.vstack([scaled[rows], scaled[rows]])
         label = np.repeat([1, 0], len(y))
-        weight = np.concatenate([y, 1.0 - y])
+        weight = np.concatenate([y, 1.0 - y]) / copies
         keep = weight > 0
         model = LogisticRegression(C=_LOGISTIC_C, max_iter=500)
         with warnings.catch_warnings():

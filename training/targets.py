@@ -100,7 +100,7 @@ def build_targets(
     observed = ~np.isnan(quality)
 
     tokens = pool_cells.completion_tokens.copy()
-    assumed = np.isnan(tokens).all(axis=0)
+    assumed = np.asarray(np.isnan(tokens).all(axis=0))
     for j, model in enumerate(pool.models):
         known = tokens[:, j][~np.isnan(tokens[:, j])]
         fallback = model.assumed_completion_tokens

@@ -20,7 +20,7 @@ from router.features import FeatureExtractor, Features, FeatureSpec
 from router.messages import prompt_text
 from router.pool import Pool
 from router.training.fitting import FittedRouter, fit_router
-from router.training.prompts import normalised_text
+from router.training.prompts import encode_prompt, normalised_text
 from router.training.targets import Targets, build_targets
 
 __all__ = ["TrainedRouter", "assemble", "expected", "prompt_hashes", "train_router"]
@@ -108,7 +108,8 @@ def train_router(
 
     extractor = FeatureExtractor(spec, encoder)
     say(f"features of {len(cells)} prompts")
-    features = extractor.extract(cells.prompts, cells.embeddings)
+    given = cells.embeddings if extractor.spec.encoder.startswith("precomputed") else None
+    features = extractor.extract(cells.prompts, given)
     targets = build_targets(cells, extra, pool)
     fitted = fit_router(
         features,
@@ -128,8 +129,6 @@ def train_router(
         "prompt_hashes": prompt_hashes(cells.prompts).tolist(),
         "seed": seed,
         "versions": {name: metadata.version(name) for name in ("wattroute", *_LIBRARIES)},
-        "mean_quality": np.nanmean(cells.quality, axis=0).tolist(),
-        "mean_energy_j": energy_j[graded].mean(axis=0).tolist(),
         "out_of_fold": {
             "log_energy_ratio": _plain(fitted.evidence.log_energy_ratio),
             "stacks": {k: _plain(v) for k, v in fitted.evidence.stack_scores.items()},
@@ -178,7 +177,7 @@ def assemble(
         model=fitted.model,
         pool=pool,
         reference=fitted.reference,
-        prices=fitted.prices,
+        dial=fitted.dial,
         token_low=tuple(fitted.lengths.low.tolist()),
         token_high=tuple(fitted.lengths.high.tolist()),
         assumed_tokens=tuple(targets.assumed_tokens.tolist()),
@@ -196,8 +195,8 @@ def prompt_hashes(prompts: tuple[Prompt, ...]) -> NDArray[np.int64]:
     """Return a 48-bit hash of each prompt's normalised text, to tell seen prompts from new."""
     return np.array(
         [
-            int.from_bytes(hashlib.sha256(normalised_text(prompt).encode()).digest()[:6], "big")
-            for prompt in prompts
+            int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+            for text in (normalised_text(encode_prompt(prompt)) for prompt in prompts)
         ],
         np.int64,
     )

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from router.artifact import write_artifact
+from router.artifact import MANIFEST_FILE, write_artifact
+from router.errors import ConfigError, DataError
 from router.eval.baselines import default_baselines
 from router.eval.benchmark import run_benchmark
 from router.eval.matrix import AnswerMatrix
@@ -91,8 +92,17 @@ def run_training(
     trained : TrainedRouter
         The router, trained on all prompts.
     result : BenchmarkResult or None
-        Its figures on held-out splits, by routers trained on the rest.
+        Its figures on held-out splits, by routers trained on the rest; None without splits, or
+        with too few prompts that every model of the pool was graded on.
+
+    Raises
+    ------
+    ConfigError
+        If the folder holds something that is not a router, or cannot be made.
+    DataError
+        If the runs lack a model of the pool or have too few prompts.
     """
+    _check_out(job.out)
     with ExitStack() as stack:
         run = stack.enter_context(tracker)
         run.log_params(_params(job))
@@ -119,17 +129,33 @@ def run_training(
     return trained, result
 
 
-def _held_out(job: TrainingJob, say: Callable[[str], None]) -> BenchmarkResult:
+def _check_out(out: Path) -> None:
+    """Refuse before the work what could not be written after it."""
+    taken = out.exists() and not (out / MANIFEST_FILE).is_file()
+    if taken and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"{out} holds something else than a router: choose another folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{out} cannot be made: {error.strerror}") from error
+
+
+def _held_out(job: TrainingJob, say: Callable[[str], None]) -> BenchmarkResult | None:
     fixed = [method for method in default_baselines() if method.name in _FIXED_BASELINES]
-    return run_benchmark(
-        job.matrix,
-        job.pool,
-        LearnedRouter(job.pool, job.extractor, n_jobs=job.n_jobs),
-        seeds=range(job.n_splits),
-        extractor=job.extractor,
-        baselines=fixed,
-        progress=say,
-    )
+    try:
+        return run_benchmark(
+            job.matrix,
+            job.pool,
+            LearnedRouter(job.pool, job.extractor, n_jobs=job.n_jobs),
+            seeds=range(job.n_splits),
+            extractor=job.extractor,
+            baselines=fixed,
+            progress=say,
+        )
+    except DataError as error:
+        # The training on all prompts needs fewer, and gaps in the grades do not stop it.
+        say(f"no held-out figures: {error}")
+        return None
 
 
 def _params(job: TrainingJob) -> dict[str, object]:

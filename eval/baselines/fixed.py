@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.dial import dial_sweep
 from router.eval.frontier import upper_hull
 from router.eval.protocol import BenchmarkSplit, Outcome
-from router.policy import price_sweep
 
 __all__ = [
     "ORACLE",
@@ -102,7 +102,8 @@ class Oracle:
 
     def run(self, split: BenchmarkSplit) -> Outcome:
         """Sweep the energy price over the truth."""
-        return Outcome(choices=price_sweep(self.quality, self.energy_j, split.reference))
+        choices = dial_sweep(self.quality, self.energy_j, split.means, split.reference)
+        return Outcome(choices=choices)
 
 
 def _always(models: list[int], n_models: int) -> NDArray[np.float64]:

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from router.dial import dial_sweep
 from router.eval.protocol import BenchmarkSplit, Outcome, feature_rows
 from router.features import Features
-from router.policy import price_sweep
 
 __all__ = ["LearnedBaseline", "group_folds", "scaled_dense"]
 
@@ -116,7 +116,7 @@ class LearnedBaseline(ABC):
         predicted = np.clip(predicted, 0.0, 1.0)
         train_s = time.perf_counter() - started
         return Outcome(
-            choices=price_sweep(predicted, energy_j, split.reference),
+            choices=dial_sweep(predicted, energy_j, split.means, split.reference),
             quality=predicted,
             energy_j=energy_j,
             figures={

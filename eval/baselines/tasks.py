@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.dial import dial_sweep
 from router.eval.protocol import BenchmarkSplit, Outcome
-from router.policy import price_sweep
 
 __all__ = ["TaskMeans", "TaskRules"]
 
@@ -28,7 +28,7 @@ class TaskRules:
         known, rows = _task_rows(split)
         quality = _task_means(split.train.quality, known, prior_weight=0.0)
         energy_j = _task_means(split.train_energy_j, known, prior_weight=0.0)
-        rules = price_sweep(quality, energy_j, split.reference)
+        rules = dial_sweep(quality, energy_j, split.means, split.reference)
         return Outcome(choices=rules[:, rows])
 
 
@@ -51,7 +51,7 @@ class TaskMeans:
         quality = _task_means(split.train.quality, known, self.prior_weight)[rows]
         energy_j = split.predicted_energy_j
         return Outcome(
-            choices=price_sweep(quality, energy_j, split.reference),
+            choices=dial_sweep(quality, energy_j, split.means, split.reference),
             quality=quality,
             energy_j=energy_j,
         )

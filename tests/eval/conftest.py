@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from router.dial import dial_sweep
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import (
     BenchmarkSplit,
@@ -15,7 +16,6 @@ from router.eval.protocol import (
     true_energy,
 )
 from router.features import Features
-from router.policy import price_sweep
 from router.pool import Pool, PoolModel
 
 
@@ -124,7 +124,7 @@ class KindRouter:
             quality[kind] = split.train.quality[train == kind].mean(axis=0)
             energy_j[kind] = split.train_energy_j[train == kind].mean(axis=0)
         return Outcome(
-            choices=price_sweep(quality[test], energy_j[test], split.reference),
+            choices=dial_sweep(quality[test], energy_j[test], split.means, split.reference),
             quality=quality[test],
             energy_j=energy_j[test],
             completion_tokens=np.full((len(test), quality.shape[1]), 100.0),

@@ -16,6 +16,7 @@ from router.training.commands.options import (
     json_option,
     load_pool_runs,
     make_extractor,
+    make_folder,
     on_bad_option,
     progress_printer,
     seed_option,
@@ -69,6 +70,10 @@ def benchmark(
     POOL.toml names the candidates and, unless RUNS are given, the evaluation runs.
     """
     say = progress_printer()
+    if report is not None:
+        make_folder(Path(report))
+    if decisions is not None:
+        make_folder(Path(decisions).parent)
     if default_runs:
         if pool_file is not None:
             raise ConfigError("give either POOL.toml or --default-runs")

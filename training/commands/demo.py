@@ -16,6 +16,7 @@ from router.training.commands.options import (
     jobs_option,
     json_option,
     make_extractor,
+    make_folder,
     progress_printer,
     seed_option,
 )
@@ -63,14 +64,15 @@ def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
     """
     say = progress_printer()
     folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     say("1 of 4: the default evaluation runs")
     loaded = load_default_runs(cache_dir=Path(".wattroute"), n_jobs=jobs)
     say(loaded.summary())
     pool, matrix = load_pool(DEFAULT_POOL_FILE), loaded.runs.to_matrix()
     extractor = make_extractor("static", matrix)
 
-    say("2 of 4: training on all of them, tracked in sqlite:///mlflow.db")
+    tracker = MlflowTracker(run_name="demo")
+    say(f"2 of 4: training on all of them, tracked in {tracker.tracking_uri}")
     job = TrainingJob(
         matrix=matrix,
         pool=pool,
@@ -83,7 +85,7 @@ def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
         n_splits=0,
         n_jobs=jobs,
     )
-    run_training(job, MlflowTracker(run_name="demo"), say)
+    run_training(job, tracker, say)
 
     say(f"3 of 4: benchmark on {seeds} splits, each with a router of its own")
     result = run_benchmark(

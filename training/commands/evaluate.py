@@ -11,7 +11,7 @@ import numpy as np
 from router import Router
 from router.artifact import read_artifact
 from router.cli.table import render_table
-from router.errors import DataError
+from router.errors import ArtifactError, DataError
 from router.eval.stored import StoredEvaluation, evaluate_stored
 from router.training.commands.options import json_option, on_bad_option, progress_printer
 from router.training.ingest import load_runs
@@ -48,7 +48,10 @@ def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, as_json: bool) -> 
         raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
     matrix = table.to_matrix(artifact.pool.names)
     complete = matrix.complete_rows()
-    seen = np.isin(prompt_hashes(complete.prompts), artifact.lineage["prompt_hashes"])
+    trained_on = artifact.lineage.get("prompt_hashes")
+    if trained_on is None:
+        raise ArtifactError(f"{folder} does not say what it was trained on: train it again")
+    seen = np.isin(prompt_hashes(complete.prompts), np.array(trained_on, np.int64))
     fresh = complete.rows(~seen)
     say(
         f"{len(fresh):,} new prompts; left out: {int(seen.sum()):,} that it was trained on, "
@@ -56,7 +59,8 @@ def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, as_json: bool) -> 
     )
     if not len(fresh):
         raise DataError("no prompt is left that the router was not trained on")
-    found = evaluate_stored(artifact, fresh, router.score(fresh.prompts, fresh.embeddings))
+    given = fresh.embeddings if artifact.features.encoder.startswith("precomputed") else None
+    found = evaluate_stored(artifact, fresh, router.score(fresh.prompts, given))
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _render(found))
     sys.exit(int(any(outcome.broken for outcome in found.bars)))
 

@@ -21,10 +21,11 @@ from router.training.runs import Runs
 
 __all__ = [
     "LoadedRuns",
-    "json_option",
     "jobs_option",
+    "json_option",
     "load_pool_runs",
     "make_extractor",
+    "make_folder",
     "on_bad_option",
     "progress_printer",
     "seed_option",
@@ -105,6 +106,20 @@ def load_pool_runs(
         if unknown:
             say(f"not in the catalogue, so not in the pool: {', '.join(unknown)}")
     return LoadedRuns(runs, runs.to_matrix(), pool)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for output, before the work that leads to it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
 
 
 def make_extractor(encoder: str, matrix: AnswerMatrix) -> FeatureExtractor:

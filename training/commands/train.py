@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from math import isfinite
 from pathlib import Path
 
 import click
@@ -139,7 +140,8 @@ def train(
         )
         return
     click.echo(f"{out}: {len(pool.names)} models, reference {reference.api_id}")
-    click.echo(f"log_energy_ratio out of fold: {evidence.log_energy_ratio:+.3f}")
+    if isfinite(evidence.log_energy_ratio):
+        click.echo(f"log_energy_ratio out of fold: {evidence.log_energy_ratio:+.3f}")
     if result is not None:
         click.echo(f"Held out: {result.verdict()}")
 

@@ -1,0 +1,174 @@
+"""A small router from arrays: three models, four embedding dimensions, a bank of twelve."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from router.artifact import Artifact, write_artifact
+from router.blocks import BlockScaler
+from router.dial import Dial, PoolMeans, Setting
+from router.features import FeatureExtractor, FeatureSpec
+from router.model import NeighbourHead, QualityLink, RouterModel
+from router.pool import Pool, PoolModel
+from router.router import Router
+
+GOLDEN = ("Why is the sky blue?", "Compute 12 + 34 * 5.", "")
+CARD = "# A small router\n"
+
+
+class LetterEncoder:
+    """Four numbers from the text's hash; the same text gives the same row anywhere."""
+
+    name = "letters"
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        digests = [hashlib.sha256(text.encode()).digest()[:4] for text in texts]
+        rows = np.frombuffer(b"".join(digests), np.uint8).reshape(len(texts), 4)
+        return rows.astype(np.float32) / 255.0
+
+    def fingerprint(self) -> str:
+        return self.name
+
+
+MakeArtifact: TypeAlias = Callable[..., Artifact]
+
+
+@pytest.fixture(scope="session")
+def encoder() -> LetterEncoder:
+    return LetterEncoder()
+
+
+@pytest.fixture(scope="session")
+def spec() -> FeatureSpec:
+    return FeatureSpec(encoder="letters", max_chars=400, n_buckets=64)
+
+
+@pytest.fixture(scope="session")
+def extractor(spec: FeatureSpec, encoder: LetterEncoder) -> FeatureExtractor:
+    return FeatureExtractor(spec, encoder)
+
+
+@pytest.fixture(scope="session")
+def model(extractor: FeatureExtractor) -> RouterModel:
+    """Quality of about 0.5, 0.75 and 0.9, answers of about 100, 200 and 400 tokens."""
+    rng = np.random.default_rng(7)
+    n_features, n_columns, n_waves = len(extractor.dense_names), extractor.n_columns, 8
+    n_latents = 9  # two of a logistic link, three of a linear one, four of lengths
+
+    def small(*shape: int) -> NDArray[np.float32]:
+        return (0.3 * rng.standard_normal(shape)).astype(np.float32)
+
+    scaler = BlockScaler(
+        mean=small(n_features),
+        scale=np.full(n_features, 0.5, np.float32),
+        idf=rng.uniform(1.0, 5.0, n_columns).astype(np.float32),
+        frequencies=small(n_features, n_waves),
+        n_embedding=4,
+    )
+    links = (
+        QualityLink(slice(0, 2), rng.standard_normal((2, 3)), np.array([0.0, 1.1, 2.2]), True, 0.6),
+        QualityLink(slice(2, 5), np.eye(3), np.array([0.5, 0.75, 0.9]), False, 0.4),
+    )
+    intercept = [0.0] * 5 + np.log([100.0, 200.0, 400.0]).tolist() + [np.log(0.25)]
+    return RouterModel(
+        scaler=scaler,
+        dense_weights=small(n_features + 2 * n_waves, n_latents),
+        ngram_weights=small(n_columns, n_latents).astype(np.float16),
+        intercept=np.array(intercept, np.float32),
+        neighbours=NeighbourHead.build(
+            (3, 50), small(12, n_features), (small(12, n_latents), small(12, n_latents))
+        ),
+        cluster_centres=small(2, n_features),
+        cluster_values=small(2, n_latents),
+        links=links,
+        token_factor=np.array([1.0, 1.1, 1.2]),
+        token_limit=np.array([2000.0, 3000.0, 4000.0]),
+    )
+
+
+def pool_model(name: str, joules: float, basis: Any) -> PoolModel:
+    return PoolModel(name, f"api/{name}", joules / 4, joules, 0.5, 2.0, basis)
+
+
+@pytest.fixture(scope="session")
+def make_artifact(
+    model: RouterModel, spec: FeatureSpec, extractor: FeatureExtractor
+) -> MakeArtifact:
+    """Return the small artifact, with whatever is given in the place of its parts."""
+    characters = np.array([max(len(prompt), 1) for prompt in GOLDEN], float)
+    quality = model.score(extractor.extract(GOLDEN), characters).quality
+    artifact = Artifact(
+        model=model,
+        pool=Pool(
+            "small pool",
+            (
+                pool_model("small", 0.1, "measured"),
+                pool_model("medium", 0.5, "estimated"),
+                pool_model("large", 4.0, "estimated"),
+            ),
+        ),
+        reference=2,
+        dial=Dial(
+            tuple(Setting(price, 0.0) for price in (1.0, 0.001, 0.0001)),
+            (0.6, 0.9, 0.98),
+            (0.01, 0.1, 0.4),
+            PoolMeans((0.5, 0.6, 0.8), (5.0, 50.0, 900.0)),
+            300,
+        ),
+        token_low=(0.5, 0.6, 0.7),
+        token_high=(1.5, 1.6, 1.7),
+        assumed_tokens=(False, False, True),
+        features=spec,
+        fingerprint=extractor.fingerprint(),
+        golden=tuple(
+            (prompt, tuple(np.round(row, 6).tolist()))
+            for prompt, row in zip(GOLDEN, quality, strict=True)
+        ),
+        lineage={"seed": 0, "data_digest": "none"},
+    )
+
+    def make(**parts: Any) -> Artifact:
+        return replace(artifact, **parts)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def artifact(make_artifact: MakeArtifact) -> Artifact:
+    return make_artifact()
+
+
+@pytest.fixture(scope="session")
+def small_router(artifact: Artifact, encoder: LetterEncoder) -> Router:
+    return Router(artifact, encoder=encoder)
+
+
+@pytest.fixture
+def stored(artifact: Artifact, tmp_path: Path) -> Path:
+    folder = tmp_path / "stored"
+    write_artifact(artifact, folder, CARD)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def prompts() -> list[Any]:
+    """Texts of every kind and chat messages."""
+    return [
+        "",
+        "a",
+        "What is 12 + 34?",
+        "Write a Python function.\n```\ndef f(x):\n    return x\n```",
+        "Über größere naïve Fälle — 为什么? 😀",
+        "lone surrogate \ud800 inside",
+        "Question " * 200 + "end?",
+        *(f"Prompt number {i} about {'letters' * (i % 5)}." for i in range(40)),
+        [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
+    ]

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import sparse
+from sklearn.linear_model import Ridge
+
+from router.training import heads
+from router.training.blocks import fit_scaler
+from router.training.heads import (
+    ClusterTable,
+    FittedHead,
+    HeadBank,
+    LinearWeights,
+    NeighbourTable,
+    TrainingBlocks,
+)
+
+N, N_SCALED, N_DENSE, N_COLUMNS, N_TARGETS = 90, 6, 14, 300, 4
+TRAIN, TEST = np.arange(60), np.arange(60, N)
+
+
+def make_blocks(seed: int = 0, n: int = N) -> TrainingBlocks:
+    rng = np.random.default_rng(seed)
+    dense = rng.standard_normal((n, N_DENSE)).astype(np.float32) / 3
+    ngrams = sparse.random(n, N_COLUMNS, 0.05, "csr", np.float32, rng=rng)
+    return TrainingBlocks(dense, dense[:, :N_SCALED].copy(), ngrams)
+
+
+def make_targets(seed: int = 1, n: int = N) -> np.ndarray:
+    return np.random.default_rng(seed).random((n, N_TARGETS)).astype(np.float32)
+
+
+@pytest.fixture
+def blocks() -> TrainingBlocks:
+    return make_blocks()
+
+
+@pytest.fixture
+def targets() -> np.ndarray:
+    return make_targets()
+
+
+def predictions(
+    blocks: TrainingBlocks, targets: np.ndarray, seed: int = 0
+) -> dict[str, np.ndarray]:
+    bank = HeadBank(blocks, seed=seed)
+    (found,) = bank.fit_predict(TRAIN, targets, [TEST])
+    return dict(zip(bank.names, found, strict=True))
+
+
+def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndarray:
+    """Predict as an exported head says, by brute force; `bank` is what its rows refer to."""
+    if isinstance(head, LinearWeights):
+        value = blocks.dense @ head.dense + head.intercept
+        return value if head.ngrams is None else value + blocks.ngrams @ head.ngrams
+    if isinstance(head, ClusterTable):
+        distance = np.square(blocks.scaled[:, None] - head.centres[None]).sum(axis=2)
+        return head.values[distance.argmin(axis=1)]
+    out = []
+    for row in blocks.scaled:
+        distance = np.square(row - bank[head.rows]).sum(axis=1)
+        nearest = np.argsort(distance, kind="stable")[: head.neighbours]
+        weight = distance[nearest].max() - distance[nearest]
+        weight += 0.05 * weight.max() + 1e-6
+        out.append(weight @ head.values[nearest] / weight.sum())
+    return np.array(out)
+
+
+def in_primal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 256)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS_LARGE", 512)
+
+
+def test_every_candidate_has_its_own_name(blocks: TrainingBlocks, targets: np.ndarray):
+    bank = HeadBank(blocks)
+    assert len(set(bank.names)) == len(bank.names)
+    found = bank.fit_predict(TRAIN, targets, [TEST, TRAIN[:7], TEST[:0]])
+    assert [part.shape for part in found] == [
+        (len(bank.names), n, N_TARGETS) for n in (len(TEST), 7, 0)
+    ]
+    assert all(part.dtype == np.float32 and np.isfinite(part).all() for part in found)
+    assert len(bank.fit_final(targets)) == len(bank.names)
+
+
+@pytest.mark.parametrize("primal", [False, True])
+def test_ridges_are_those_of_scikit_learn(
+    blocks: TrainingBlocks,
+    targets: np.ndarray,
+    primal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if primal:
+        in_primal(monkeypatch)
+        # so few columns do not meet in the sketch, and its signs change nothing
+        blocks = replace(blocks, ngrams=blocks.ngrams[:, :12])
+    columns = {
+        "ngrams": blocks.ngrams.toarray(),
+        "dense": blocks.dense,
+        "mixed": np.hstack([blocks.dense[:, N_SCALED:], blocks.ngrams.toarray()]),
+    }
+    found = {k: v for k, v in predictions(blocks, targets).items() if k.startswith("ridge_")}
+    assert {name.split("_")[1] for name in found} == set(columns)
+    for name, predicted in found.items():
+        _, view, penalty = name.split("_")
+        design = np.hstack([np.ones((N, 1)), columns[view]]).astype(np.float64)
+        mean = targets[TRAIN].mean(axis=0)
+        model = Ridge(alpha=float(penalty), fit_intercept=False)
+        model.fit(design[TRAIN], targets[TRAIN] - mean)
+        np.testing.assert_allclose(predicted, model.predict(design[TEST]) + mean, atol=2e-5)
+
+
+def test_dual_and_primal_agree_without_ngrams(blocks: TrainingBlocks, targets: np.ndarray):
+    empty = replace(blocks, ngrams=sparse.csr_matrix((N, N_COLUMNS), dtype=np.float32))
+    # more columns than prompts, of which the added ones are zero, are solved in the dual
+    wide = replace(empty, dense=np.hstack([empty.dense, np.zeros((N, N), np.float32)]))
+    primal, dual = predictions(empty, targets), predictions(wide, targets)
+    for name in primal:
+        np.testing.assert_allclose(primal[name], dual[name], atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("primal", [False, True])
+def test_exported_heads_predict_what_predict_does(
+    blocks: TrainingBlocks,
+    targets: np.ndarray,
+    primal: bool,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    if primal:
+        in_primal(monkeypatch)
+    bank = HeadBank(blocks)
+    rows = np.arange(N)
+    (found,) = bank.fit_predict(rows, targets, [rows])
+    exported = bank.fit_final(targets)
+    assert {type(head) for head in exported} == {LinearWeights, NeighbourTable, ClusterTable}
+    for name, head, predicted in zip(bank.names, exported, found, strict=True):
+        np.testing.assert_allclose(
+            apply(head, blocks, blocks.scaled), predicted, atol=2e-5, err_msg=name
+        )
+
+
+def test_exported_heads_hold_for_new_prompts(blocks: TrainingBlocks, targets: np.ndarray):
+    (known,) = HeadBank(blocks).fit_predict(TRAIN, targets, [TEST])
+    part = TrainingBlocks(blocks.dense[TRAIN], blocks.scaled[TRAIN], blocks.ngrams[TRAIN])
+    new = TrainingBlocks(blocks.dense[TEST], blocks.scaled[TEST], blocks.ngrams[TEST])
+    for head, predicted in zip(HeadBank(part).fit_final(targets[TRAIN]), known, strict=True):
+        np.testing.assert_allclose(apply(head, new, part.scaled), predicted, atol=2e-5)
+
+
+@pytest.mark.parametrize("primal", [False, True])
+def test_candidates_are_linear_in_the_targets(
+    blocks: TrainingBlocks, primal: bool, monkeypatch: pytest.MonkeyPatch
+):
+    if primal:
+        in_primal(monkeypatch)
+    first, second = make_targets(1), make_targets(2)
+    rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0].astype(np.float32)
+    one, two = predictions(blocks, first), predictions(blocks, second)
+    mixed = predictions(blocks, (2 * first - second) @ rotation)
+    for name in one:
+        expected = (2 * one[name] - two[name]) @ rotation
+        np.testing.assert_allclose(mixed[name], expected, atol=5e-5, err_msg=name)
+
+
+def test_a_constant_target_is_predicted_exactly(blocks: TrainingBlocks, targets: np.ndarray):
+    targets[:, 2] = 0.3
+    for name, predicted in predictions(blocks, targets).items():
+        np.testing.assert_allclose(predicted[:, 2], 0.3, atol=1e-6, err_msg=name)
+
+
+def test_targets_of_other_prompts_are_not_looked_at(blocks: TrainingBlocks, targets: np.ndarray):
+    before = predictions(blocks, targets)
+    targets[TEST] = np.nan
+    for name, predicted in predictions(blocks, targets).items():
+        np.testing.assert_array_equal(predicted, before[name])
+
+
+def test_the_same_seed_gives_the_same_predictions(
+    blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    in_primal(monkeypatch)  # the sketch is drawn at random
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 32)
+    monkeypatch.setattr(heads, "_MAX_BANK", 40)
+    first, again, other = (predictions(blocks, targets, seed) for seed in (3, 3, 4))
+    for name, predicted in first.items():
+        np.testing.assert_array_equal(predicted, again[name])
+        drawn = not name.startswith("ridge_dense") and name != "clusters"
+        assert not (drawn and np.array_equal(predicted, other[name])), name
+
+
+def test_a_sketch_predicts_about_the_same(problem, monkeypatch: pytest.MonkeyPatch):
+    targets = problem.targets.stacked()
+    train, test = np.arange(160), np.arange(160, 240)
+    bank = problem.bank()
+    (exact,) = bank.fit_predict(train, targets, [test])
+    in_primal(monkeypatch)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 1024)
+    (sketched,) = problem.bank().fit_predict(train, targets, [test])
+    for name, one, other in zip(bank.names, exact, sketched, strict=True):
+        for j in range(6):  # qualities and lengths; prompt tokens per character are all alike
+            assert np.corrcoef(one[:, j], other[:, j])[0, 1] > 0.97, (name, j)
+
+
+def test_many_prompts_get_a_wider_sketch(
+    blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    in_primal(monkeypatch)
+    narrow = predictions(blocks, targets)["ridge_ngrams_12"]
+    monkeypatch.setattr(heads, "_LARGE", 20)
+    assert not np.array_equal(predictions(blocks, targets)["ridge_ngrams_12"], narrow)
+
+
+def test_the_bank_of_neighbours_is_bounded_and_shared(
+    blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(heads, "_MAX_BANK", 25)
+    tables = [h for h in HeadBank(blocks).fit_final(targets) if isinstance(h, NeighbourTable)]
+    assert len(tables) > 1
+    for table in tables:
+        assert len(np.unique(table.rows)) == len(table.values) == 25
+        np.testing.assert_array_equal(table.rows, tables[0].rows)
+        np.testing.assert_array_equal(table.values, targets[table.rows])
+
+
+def test_small_clusters_are_shrunken_to_the_mean():
+    blocks, targets = make_blocks(), make_targets()
+    blocks.scaled[:-1] = 0
+    blocks.scaled[-1] = 1
+    targets[:] = 0
+    targets[-1] = 1
+    rows = np.arange(N)
+    (found,) = HeadBank(blocks).fit_predict(rows, targets, [rows])
+    lone, crowd = found[-1, -1, 0], found[-1, 0, 0]
+    assert 0.05 < lone < 0.2
+    assert 0 < crowd < 0.01
+
+
+@pytest.mark.parametrize("n", [2, 5])
+def test_prompts_that_are_few_or_all_the_same(n: int):
+    blocks, targets = make_blocks(n=n), make_targets(n=n)
+    same = TrainingBlocks(
+        np.repeat(blocks.dense[:1], n, axis=0),
+        np.repeat(blocks.scaled[:1], n, axis=0),
+        sparse.vstack([blocks.ngrams[:1]] * n).tocsr(),
+    )
+    for part in (blocks, same):
+        bank = HeadBank(part)
+        (found,) = bank.fit_predict(np.arange(n), targets, [np.arange(n)])
+        assert np.isfinite(found).all()
+    np.testing.assert_allclose(found, np.broadcast_to(targets.mean(axis=0), found.shape), atol=0.02)
+
+
+def test_single_precision_is_enough(problem):
+    targets = problem.targets.stacked()
+    train, test = np.arange(160), np.arange(160, 240)
+    bank = problem.bank()
+    (found,) = bank.fit_predict(train, targets, [test])
+    blocks = TrainingBlocks.build(fit_scaler(problem.features), problem.features)
+    dense, ngrams = blocks.dense.astype(np.float64), blocks.ngrams.astype(np.float64)
+    kernel = 1 + (ngrams @ ngrams.T).toarray()
+    mean = targets[train].mean(axis=0, dtype=np.float64)
+    for view, gram in (("ngrams", kernel), ("dense", 1 + dense @ dense.T)):
+        system = gram[np.ix_(train, train)] + 3 * np.eye(len(train))
+        solution = np.linalg.solve(system, targets[train] - mean)
+        expected = gram[np.ix_(test, train)] @ solution + mean
+        predicted = found[bank.names.index(f"ridge_{view}_3")]
+        np.testing.assert_allclose(predicted, expected, atol=1e-3)
