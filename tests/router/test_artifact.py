@@ -360,7 +360,7 @@ def test_manifests_with_numbers_that_are_not_json(stored: Path, constant: str):
         {"pool": {"name": "empty", "models": []}},
         {"pool": []},
         {"dial": {}},
-        {"dial": {"price": [0.1], "shrinkage": [0.0], "quality": [0.9, 1.0], "energy": [0.1]}},
+        {"dial": None},
         {"features": {"encoder": "letters", "n_buckets": 63}},
         {"features": {"unheard_of": 1}},
         {"lineage": 7},
@@ -468,6 +468,24 @@ def test_arrays_of_other_shapes_are_refused(stored: Path, artifact: Artifact):
     arrays = artifact.model.to_arrays()
     repack(stored, packed(arrays | {"dense_weights": arrays["dense_weights"].T}))
     assert "dense_weights" in refused(stored)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"price": [0.1]},
+        {"price": [-0.1] * 5},
+        {"shrinkage": [1.5] * 5},
+        {"quality": ["good"] * 5},
+        {"energy": [-1.0] * 5},
+        {"mean_quality": [0.5]},
+        {"mean_energy_j": []},
+        {"n_prompts": None},
+    ],
+)
+def test_dials_that_cannot_be(stored: Path, change: dict[str, Any]):
+    reseal(stored, lambda manifest: manifest["dial"].update(change))
+    refused(stored)
 
 
 def test_a_model_of_another_pool_is_refused(stored: Path):

@@ -16,14 +16,13 @@ from hypothesis import strategies as st
 import router
 from router.artifact import Artifact, write_artifact
 from router.decision import Decision
-from router.dial import Dial, Setting
+from router.dial import Dial, PoolMeans, Setting, choose
 from router.errors import ArtifactError, ConfigError, FeatureMismatchError
 from router.features import FeatureSpec
 from router.messages import prompt_text
-from router.policy import best_bargain
 from router.router import Router
 
-BARS = (0.3, 0.6, 0.9, 0.98, 1.0)
+BARS = (0.3, 0.6, 0.8, 0.9, 0.98, 1.0)
 
 
 def chosen(decision: Decision) -> Any:
@@ -51,7 +50,7 @@ def test_one_prompt_is_routed_as_in_a_batch(
     for prompt, together in zip(prompts, batch, strict=True):
         alone = small_router.route(prompt, quality=quality)
         assert alone.model == together.model
-        assert alone.price == together.price
+        assert (alone.price, alone.shrinkage) == (together.price, together.shrinkage)
         assert probabilities(alone) == pytest.approx(probabilities(together), abs=1e-5)
         for one, other in zip(alone.candidates, together.candidates, strict=True):
             assert one.energy_j.value_j == pytest.approx(other.energy_j.value_j, rel=1e-5)
@@ -87,19 +86,37 @@ def test_every_decision_holds_together(
         assert json.loads(json.dumps(plain, allow_nan=False)) == plain
 
 
-def test_the_choice_is_the_best_bargain(small_router: Router, prompts: list[Any]):
+@pytest.mark.parametrize(
+    ("quality", "setting"),
+    [
+        (0.3, Setting(1.0, 1.0)),
+        (0.6, Setting(1.0, 0.0)),
+        (0.8, Setting(0.003, 0.5)),
+        (0.9, Setting(0.001, 0.0)),
+        (0.98, Setting(0.0001, 0.0)),
+    ],
+)
+def test_the_choice_is_the_best_bargain_at_the_setting_of_the_bar(
+    small_router: Router, artifact: Artifact, prompts: list[Any], quality: float, setting: Setting
+):
+    decisions = small_router.route_many(prompts, quality=quality)
+    energy_j = np.array([[c.energy_j.value_j for c in d.candidates] for d in decisions])
     scores = small_router.score(prompts)
-    for quality in (0.3, 0.9, 0.98):
-        decisions = small_router.route_many(prompts, quality=quality)
-        price = decisions[0].price
-        assert price is not None
-        energy_j = np.array([[c.energy_j.value_j for c in d.candidates] for d in decisions])
-        expected = best_bargain(scores.quality, energy_j, price)
-        ids = [model.id for model in small_router.models]
-        assert [decision.model for decision in decisions] == [ids[j] for j in expected]
-        assert all(not decision.warnings for decision in decisions)
-        for decision in decisions:
-            assert decision.reason == "best bargain at the bar's energy price"
+    expected = choose(scores.quality, energy_j, artifact.dial.means, setting)
+    ids = [model.id for model in small_router.models]
+    assert [decision.model for decision in decisions] == [ids[j] for j in expected]
+    for decision in decisions:
+        assert (decision.price, decision.shrinkage) == (setting.price, setting.shrinkage)
+        assert decision.warnings == ()
+        fixed = setting.shrinkage == 1.0
+        assert decision.reason.startswith("fixed model" if fixed else "best bargain")
+
+
+def test_a_fixed_model_is_the_same_for_every_prompt(small_router: Router, prompts: list[Any]):
+    for decision in small_router.route_many(prompts, quality=0.3):
+        assert decision.model == "api/small"
+        others = [c.reason for c in decision.candidates if not c.chosen]
+        assert others == ["not the fixed model of this bar"] * 2
 
 
 def test_a_higher_bar_never_costs_less(small_router: Router, prompts: list[Any]):
@@ -137,13 +154,14 @@ def test_a_bar_that_only_the_reference_keeps(small_router: Router, prompts: list
     for decision in small_router.route_many(prompts, quality=1.0):
         assert decision.model == "api/large"
         assert decision.price is None
+        assert decision.shrinkage is None
         assert decision.reason == "reference model: nothing else keeps the bar"
         assert decision.warnings == ("only the reference model keeps a bar of 1",)
         others = [c.reason for c in decision.candidates if not c.chosen]
         assert others == ["does not keep the bar"] * 2
 
 
-@pytest.mark.parametrize("quality", [0.3, 0.9, 1.0])
+@pytest.mark.parametrize("quality", BARS)
 def test_a_floor_of_zero_changes_nothing(small_router: Router, prompts: list[Any], quality: float):
     plain = small_router.route_many(prompts, quality=quality)
     assert small_router.route_many(prompts, quality=quality, min_probability=0) == plain
@@ -197,10 +215,16 @@ def test_reasons_say_what_the_others_lack(artifact: Artifact, encoder: Any, prom
     patterns = {
         "more energy, no better": lambda gain, cost: gain <= 0 and cost >= 0,
         "is not worth": lambda gain, cost: gain > 0 and cost > 0,
-        "does not make up for": lambda gain, cost: gain < 0 and cost < 0,
+        "does not make up for": lambda gain, cost: gain <= 0 and cost < 0,
+        "worse on average": lambda gain, cost: gain > 0 and cost <= 0,
     }
     seen = set()
-    for decision in Router(artifact, encoder=encoder).route_many(prompts, quality=0.98):
+    means = PoolMeans((0.1, 0.9, 0.5), artifact.dial.means.energy_j)
+    average = replace(artifact, dial=Dial((Setting(0.0, 0.5),), (1.0,), (0.5,), means, 9))
+    for decision in (
+        *Router(artifact, encoder=encoder).route_many(prompts, quality=0.98),
+        *Router(average, encoder=encoder).route_many(prompts, quality=0.98),
+    ):
         best = chosen(decision)
         for candidate in decision.candidates:
             if candidate.chosen:
