@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -24,6 +25,7 @@ _Array = NDArray[np.float64]
 
 _Z95 = 1.959964
 _MIN_PROMPTS = 10
+_LEAST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,7 @@ def evaluate_stored(
     scores: Scores,
     *,
     bars: Sequence[float] = QUALITY_BARS,
+    seed: int = 0,
 ) -> StoredEvaluation:
     """Evaluate a stored router.
 
@@ -106,6 +109,8 @@ def evaluate_stored(
         What the router expects of these prompts.
     bars : sequence of float
         Quality bars to try.
+    seed : int
+        Seed of the simulated calibration floor.
 
     Returns
     -------
@@ -138,7 +143,7 @@ def evaluate_stored(
     return StoredEvaluation(
         n_prompts=len(matrix),
         reference=artifact.pool.models[reference].name,
-        figures=score(outcome, truth, seed=0).figures,
+        figures=score(outcome, truth, seed).figures,
         bars=tuple(
             _bar(artifact, bar, scores.quality, expected_j, matrix.quality, energy_j)
             for bar in bars
@@ -171,17 +176,18 @@ def _bar(
         chosen = choose(expected, expected_j, artifact.dial.means, setting)
     base = quality[:, artifact.reference]
     kept = quality[rows, chosen]
-    mean = max(float(base.mean()), 1e-12)
+    mean = max(float(base.mean()), _LEAST)
+    mean_j = max(float(energy_j[:, artifact.reference].mean()), _LEAST)
     ratio = float(kept.mean()) / mean
     # The delta method for a ratio of paired means.
-    error = float(np.std(kept - ratio * base, ddof=1)) / np.sqrt(len(rows)) / mean
+    error = float(np.std(kept - ratio * base, ddof=1)) / math.sqrt(len(rows)) / mean
     counts = np.bincount(chosen, minlength=quality.shape[1]) / len(rows)
     return BarOutcome(
         bar=float(bar),
         quality=ratio,
         quality_low=ratio - _Z95 * error,
         quality_high=ratio + _Z95 * error,
-        energy=float(energy_j[rows, chosen].mean() / energy_j[:, artifact.reference].mean()),
+        energy=float(energy_j[rows, chosen].mean()) / mean_j,
         shares={
             model.api_id: float(share)
             for model, share in zip(artifact.pool.models, counts, strict=True)

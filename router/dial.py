@@ -36,16 +36,28 @@ class PoolMeans:
     ----------
     quality, energy_j : tuple of float
         Mean quality and mean energy in joules of each model.
+    pruned : tuple of int
+        Columns of models that are never chosen: others are better and take less energy.
     """
 
     quality: tuple[float, ...]
     energy_j: tuple[float, ...]
+    pruned: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, quality: _Floats, energy_j: _Floats) -> PoolMeans:
         """Return the means of outcomes (n, n_models); NaN where a model was not run."""
         means = np.nanmean(quality, axis=0), energy_j.mean(axis=0)
         return cls(tuple(means[0].tolist()), tuple(means[1].tolist()))
+
+    def dominated(self) -> tuple[int, ...]:
+        """Return the columns of models that another one beats in mean quality and mean energy."""
+        pairs = list(zip(self.quality, self.energy_j, strict=True))
+        return tuple(
+            j
+            for j, (quality, energy_j) in enumerate(pairs)
+            if any(q >= quality and e < energy_j for q, e in pairs)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +102,18 @@ def shrink(
     Returns
     -------
     quality, energy_j : ndarray of shape (n, n_models)
-        Shrunken qualities; energies as they were, or their means where shrinkage is complete.
+        Shrunken qualities, those of pruned models minus infinity; energies as they were, or
+        their means where shrinkage is complete.
     """
     mean_quality = np.array(means.quality)
     if setting.shrinkage >= 1.0:
-        shape = quality.shape
-        return np.broadcast_to(mean_quality, shape), np.broadcast_to(means.energy_j, shape)
-    return quality + setting.shrinkage * (mean_quality - quality), energy_j
+        shrunken = np.tile(mean_quality, (len(quality), 1))
+        energy_j = np.broadcast_to(means.energy_j, quality.shape)
+    else:
+        shrunken = quality + setting.shrinkage * (mean_quality - quality)
+    if means.pruned:
+        shrunken[:, list(means.pruned)] = -np.inf
+    return shrunken, energy_j
 
 
 def choose(quality: _Floats, energy_j: _Floats, means: PoolMeans, setting: Setting) -> _Index:
@@ -147,10 +164,10 @@ def dial_settings(quality: _Floats, energy_j: _Floats, means: PoolMeans) -> tupl
     """
     prices = price_grid(quality, energy_j, _N_PRICES).tolist()
     settings = [Setting(price, shrinkage) for shrinkage in _SHRINKAGES for price in prices]
-    mean_quality, mean_j = np.array([means.quality]), np.array([means.energy_j])
     fixed: dict[int, Setting] = {}
     for price in prices:
-        fixed.setdefault(int(best_bargain(mean_quality, mean_j, price)[0]), Setting(price, 1.0))
+        setting = Setting(price, 1.0)
+        fixed.setdefault(int(choose(quality[:1], energy_j[:1], means, setting)[0]), setting)
     return (*settings, *fixed.values())
 
 
@@ -248,6 +265,7 @@ class Dial:
         expected_energy_j: _Floats,
         quality: _Floats,
         energy_j: _Floats,
+        means: PoolMeans,
         reference: int,
     ) -> Dial:
         """Measure the settings on prompts with known outcomes.
@@ -258,6 +276,8 @@ class Dial:
             What the heads expected, from folds that did not see the prompts.
         quality, energy_j : ndarray of shape (n, n_models)
             What happened; quality is NaN where a model was not run.
+        means : PoolMeans
+            Mean outcomes, and which models are pruned.
         reference : int
             Column of the reference model.
 
@@ -268,7 +288,6 @@ class Dial:
             if every lower one keeps the bar too. Without a setting where no prompt was
             answered by all models: then only the reference model is known to keep a bar.
         """
-        means = PoolMeans.of(quality, energy_j)
         known = ~np.isnan(quality).any(axis=1)
         if not known.any():
             return cls((), (), (), means, 0)
@@ -294,6 +313,7 @@ class Dial:
             "energy": list(self.energy),
             "mean_quality": list(self.means.quality),
             "mean_energy_j": list(self.means.energy_j),
+            "pruned": list(self.means.pruned),
             "n_prompts": self.n_prompts,
         }
 
@@ -317,6 +337,7 @@ class Dial:
             PoolMeans(
                 tuple(map(float, stored["mean_quality"])),
                 tuple(map(float, stored["mean_energy_j"])),
+                tuple(map(int, stored["pruned"])),
             ),
             int(stored["n_prompts"]),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,7 @@ _REPEATED_ROWS = 2_500
 _MAX_REPEATS = 4
 _TEMPERATURE = 0.03
 _MIN_COMPLETE = 40
+_PRUNING_GAIN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,14 @@ def fit_router(
         # With hardly a prompt that every model answered, filled gaps are the lesser evil: they
         # know nothing of the text, so that a model chosen for it only gets its mean.
         measured = quality if _complete(quality).sum() >= _MIN_COMPLETE else filled
-        dial = Dial.measure(expected, energy, measured, energy_j, reference)
+        means = PoolMeans.of(measured, energy_j)
+        pruned = tuple(j for j in means.dominated() if j != reference)
+        score = _frontier_score(expected, energy, measured, energy_j, reference)
+        if pruned:
+            without = _frontier_score(expected, energy, measured, energy_j, reference, pruned)
+            if without < score - _PRUNING_GAIN:
+                means, score = replace(means, pruned=pruned), without
+        dial = Dial.measure(expected, energy, measured, energy_j, means, reference)
 
         say("fitting on all prompts")
         model = collapse(bank.fit_final(stacked), stacks, shares, lengths, scaler, bank.scaled)
@@ -202,7 +210,7 @@ def fit_router(
             head_figures=_head_figures(
                 bank.names, outer, stacks, shares, energy, quality, energy_j, reference
             ),
-            log_energy_ratio=_frontier_score(expected, energy, quality, energy_j, reference),
+            log_energy_ratio=score,
         ),
     )
 
@@ -252,14 +260,19 @@ def _expected_energy(
 
 
 def _frontier_score(
-    expected: _Array, expected_energy: _Array, quality: _Array, energy_j: _Array, reference: int
+    expected: _Array,
+    expected_energy: _Array,
+    quality: _Array,
+    energy_j: _Array,
+    reference: int,
+    pruned: tuple[int, ...] = (),
 ) -> float:
     """``log_energy_ratio`` on the prompts that every model of the pool answered."""
     known = _complete(quality)
     if known.sum() < _MIN_COMPLETE:
         return float("nan")
     truth, joules = quality[known], energy_j[known]
-    means = PoolMeans.of(truth, joules)
+    means = replace(PoolMeans.of(truth, joules), pruned=pruned)
     choices = dial_sweep(expected[known], expected_energy[known], means, reference)
     points = operating_points(choices, truth, joules)
     zero = zero_router_points(truth, joules, truth, joules)

@@ -36,7 +36,7 @@ _Array = NDArray[np.float32]
 _Index = NDArray[np.int64]
 
 _VIEWS = ("ngrams", "dense", "mixed")
-_PENALTIES = (3.0, 12.0, 50.0, 200.0)
+_PENALTIES = (0.7, 4.0, 24.0, 150.0)
 _NEIGHBOURS = (30, 120)
 _MAX_BANK = 2048
 _DUAL_LIMIT = 6000

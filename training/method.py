@@ -14,6 +14,7 @@ from router.dial import dial_sweep
 from router.eval.protocol import BenchmarkSplit, Outcome
 from router.features import FeatureExtractor
 from router.pool import Pool
+from router.training.embedding_cache import CachedEncoder
 from router.training.fitting import fit_router
 from router.training.targets import build_targets
 from router.training.train import assemble, expected
@@ -95,7 +96,10 @@ def _stored_figures(
         target = Path(folder) / "router"
         write_artifact(artifact, target, "Benchmark split.\n")
         size = sum(file.stat().st_size for file in target.iterdir())
-        router = Router.load(target, encoder=extractor.encoder)
+        encoder = extractor.encoder
+        if isinstance(encoder, CachedEncoder):  # what serving waits for is the encoder itself
+            encoder = encoder.encoder
+        router = Router.load(target, encoder=encoder)
     if extractor.spec.encoder.startswith("precomputed"):
         return {"artifact_mb": size / 1e6}
     prompts = split.test_prompts[:_TIMED_PROMPTS]

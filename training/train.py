@@ -106,6 +106,7 @@ def train_router(
     others = [name for name in matrix.models if name not in pool.names]
     extra = matrix.columns(others).rows(graded) if others else None
 
+    hashes = prompt_hashes(cells.prompts)
     extractor = FeatureExtractor(spec, encoder)
     say(f"features of {len(cells)} prompts")
     given = cells.embeddings if extractor.spec.encoder.startswith("precomputed") else None
@@ -126,7 +127,7 @@ def train_router(
         "n_prompts": len(cells),
         "n_answers": int((~np.isnan(cells.quality)).sum()),
         "extra_models": list(targets.extra),
-        "prompt_hashes": prompt_hashes(cells.prompts).tolist(),
+        "prompt_hashes": hashes.tolist(),
         "seed": seed,
         "versions": {name: metadata.version(name) for name in ("wattroute", *_LIBRARIES)},
         "out_of_fold": {
@@ -192,14 +193,31 @@ def assemble(
 
 
 def prompt_hashes(prompts: tuple[Prompt, ...]) -> NDArray[np.int64]:
-    """Return a 48-bit hash of each prompt's normalised text, to tell seen prompts from new."""
-    return np.array(
-        [
-            int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
-            for text in (normalised_text(encode_prompt(prompt)) for prompt in prompts)
-        ],
-        np.int64,
-    )
+    """Return a 48-bit hash of each prompt's normalised text, to tell seen prompts from new.
+
+    Parameters
+    ----------
+    prompts : tuple of Prompt
+        The n prompts.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Hashes; equal for prompts that belong to one group.
+
+    Raises
+    ------
+    DataError
+        If a prompt is empty or malformed.
+    """
+    hashes = np.empty(len(prompts), np.int64)
+    for i, prompt in enumerate(prompts):
+        try:
+            text = normalised_text(encode_prompt(prompt))
+        except ValueError as error:
+            raise DataError(f"prompt {i} {error}", field="prompt") from error
+        hashes[i] = int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big")
+    return hashes
 
 
 def expected(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from router.cli.options import unused_seed_option
 from router.cli.table import render_table
 from router.energy import Catalogue, CatalogueEntry
 
@@ -34,6 +35,7 @@ Examples:
 )
 @click.option("--oxlo", is_flag=True, help="Only models that Oxlo serves.")
 @click.option("--json", "as_json", is_flag=True, help="Print the models as JSON.")
+@unused_seed_option
 def models(text: str | None, file: Path | None, oxlo: bool, as_json: bool) -> None:
     """List the models that are known, with their energy, least energy first.
 

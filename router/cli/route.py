@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from router.cli.options import unused_seed_option
 from router.cli.table import render_table
 from router.errors import ConfigError
 
@@ -53,6 +54,7 @@ Examples:
     help="Never choose a model whose probability of a good answer is below P.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
+@unused_seed_option
 def route(
     text: str | None,
     messages_file: str | None,

@@ -52,6 +52,26 @@ def test_the_fully_shrunken_settings_are_fixed_models_on_the_hull_of_the_means()
     assert [set(choice.tolist()) for choice in chosen] == [{0}, {2}]
 
 
+def measure(expected, energy_j, quality) -> Dial:
+    means = PoolMeans.of(quality, energy_j)
+    return Dial.measure(expected, energy_j, quality, energy_j, means, 2)
+
+
+def test_dominated_models_are_found_and_pruned_ones_never_chosen():
+    means = PoolMeans((0.5, 0.4, 0.5, 0.9), (5.0, 9.0, 8.0, 90.0))
+    assert means.dominated() == (1, 2)
+    pruned = PoolMeans(means.quality, means.energy_j, (1, 2))
+    quality, energy_j = np.array([[0.1, 0.9, 0.8, 0.2]]), np.array([[5.0, 1.0, 2.0, 90.0]])
+    for shrinkage in (0.0, 0.5, 1.0):
+        setting = Setting(0.001, shrinkage)
+        assert choose(quality, energy_j, pruned, setting).tolist() in ([0], [3])
+    assert not np.isinf(quality).any()
+
+
+def test_equal_models_do_not_dominate_each_other():
+    assert PoolMeans((0.5, 0.5), (5.0, 5.0)).dominated() == ()
+
+
 def test_shrinkage_moves_qualities_to_the_means():
     quality, energy_j = np.array([[0.1, 0.5, 1.0]]), np.array([[2.0, 20.0, 200.0]])
     same, cost_j = shrink(quality, energy_j, MEANS, Setting(0.1, 0.0))
@@ -94,7 +114,7 @@ def test_bars_out_of_range(bar: float):
 @given(st.integers(0, 30), st.lists(st.floats(0.01, 1.0), min_size=2, max_size=2).map(sorted))
 def test_a_higher_bar_is_never_met_with_less_energy(seed: int, bars: list[float]):
     expected, energy_j, quality = outcomes(seed, 60)
-    dial = Dial.measure(expected, energy_j, quality, energy_j, 2)
+    dial = measure(expected, energy_j, quality)
     energy = dict(zip(dial.settings, dial.energy, strict=True))
     low, high = (dial.setting_for(bar) for bar in bars)
     assert (energy[low] if low else 1.0) <= (energy[high] if high else 1.0)
@@ -102,7 +122,7 @@ def test_a_higher_bar_is_never_met_with_less_energy(seed: int, bars: list[float]
 
 def test_what_was_measured_is_what_the_settings_lead_to():
     expected, energy_j, quality = outcomes(1)
-    dial = Dial.measure(expected, energy_j, quality, energy_j, 2)
+    dial = measure(expected, energy_j, quality)
     assert dial.n_prompts == 400
     rows = np.arange(400)
     for i in range(0, len(dial.settings), 23):
@@ -120,7 +140,7 @@ def test_what_was_measured_is_what_the_settings_lead_to():
 
 def test_measured_quality_is_monotone_in_the_price():
     expected, energy_j, quality = outcomes(2, 100)
-    dial = Dial.measure(expected, energy_j, quality, energy_j, 2)
+    dial = measure(expected, energy_j, quality)
     for shrinkage in {setting.shrinkage for setting in dial.settings}:
         pairs = [
             (setting.price, kept)
@@ -134,7 +154,7 @@ def test_measured_quality_is_monotone_in_the_price():
 def test_prompts_that_a_model_was_not_run_on_do_not_count():
     expected, energy_j, quality = outcomes(3)
     quality[::4, 1] = np.nan
-    dial = Dial.measure(expected, energy_j, quality, energy_j, 2)
+    dial = measure(expected, energy_j, quality)
     assert dial.n_prompts == 300
     assert np.isfinite([*dial.quality, *dial.energy]).all()
     assert np.isfinite([*dial.means.quality, *dial.means.energy_j]).all()
@@ -143,7 +163,7 @@ def test_prompts_that_a_model_was_not_run_on_do_not_count():
 def test_without_a_complete_prompt_only_the_reference_keeps_a_bar():
     expected, energy_j, quality = outcomes(4, 30)
     quality[:15, 0] = quality[15:, 1] = np.nan
-    dial = Dial.measure(expected, energy_j, quality, energy_j, 2)
+    dial = measure(expected, energy_j, quality)
     assert dial.n_prompts == 0
     assert dial.setting_for(0.01) is None
     assert Dial.from_dict(json.loads(json.dumps(dial.to_dict(), allow_nan=False))) == dial
@@ -151,7 +171,7 @@ def test_without_a_complete_prompt_only_the_reference_keeps_a_bar():
 
 def test_a_reference_that_is_never_right():
     expected, energy_j, quality = outcomes(5, 30)
-    dial = Dial.measure(expected, energy_j, np.zeros_like(quality), energy_j, 2)
+    dial = measure(expected, energy_j, np.zeros_like(quality))
     assert dial.setting_for(0.5) is None
 
 

@@ -13,7 +13,12 @@ from router.artifact import read_artifact
 from router.cli.table import render_table
 from router.errors import ArtifactError, DataError
 from router.eval.stored import StoredEvaluation, evaluate_stored
-from router.training.commands.options import json_option, on_bad_option, progress_printer
+from router.training.commands.options import (
+    json_option,
+    on_bad_option,
+    progress_printer,
+    seed_option,
+)
 from router.training.ingest import load_runs
 from router.training.train import prompt_hashes
 
@@ -30,13 +35,15 @@ Examples:
 @click.argument("folder", metavar="DIR")
 @click.argument("runs", nargs=-1, required=True, metavar="RUNS...")
 @on_bad_option
+@seed_option
 @json_option
-def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, as_json: bool) -> None:
+def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, seed: int, as_json: bool) -> None:
     """Measure a stored router on evaluation runs.
 
     Prompts that the router was trained on are left out with a count. For each quality bar it
     shows the share of the reference model's quality that was kept and the energy it took.
-    Nothing is random here. The exit code is 1 if a bar was missed beyond chance.
+    The seed is that of the simulated calibration floor. The exit code is 1 if a bar was missed
+    beyond chance.
     """
     say = progress_printer()
     artifact = read_artifact(folder)
@@ -60,7 +67,7 @@ def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, as_json: bool) -> 
     if not len(fresh):
         raise DataError("no prompt is left that the router was not trained on")
     given = fresh.embeddings if artifact.features.encoder.startswith("precomputed") else None
-    found = evaluate_stored(artifact, fresh, router.score(fresh.prompts, given))
+    found = evaluate_stored(artifact, fresh, router.score(fresh.prompts, given), seed=seed)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else _render(found))
     sys.exit(int(any(outcome.broken for outcome in found.bars)))
 
