@@ -98,7 +98,8 @@ def score(outcome: Outcome, truth: Truth, seed: int) -> Score:
     figures = {"log_energy_ratio": metrics.log_energy_ratio(points, truth.zero_points, reference)}
     energies_j = metrics.energies_at_bars(points, reference)
     for bar, energy_j in zip(QUALITY_BARS, energies_j, strict=True):
-        figures[f"energy_at_{bar:.2f}"] = float(energy_j / reference[0])
+        share = energy_j / reference[0] if reference[0] > 0 else np.nan
+        figures[f"energy_at_{bar:.2f}"] = float(share)
     figures["peak_quality"] = metrics.peak_quality(points, reference)
     figures.update(dict.fromkeys(("auc", "brier", "ece", "ece_floor", "length_error"), np.nan))
     if outcome.quality is not None:
@@ -113,7 +114,7 @@ def score(outcome: Outcome, truth: Truth, seed: int) -> Score:
         tokens = _checked(outcome.completion_tokens, truth, "completion_tokens")
         figures["length_error"] = metrics.length_error(tokens, truth.completion_tokens)
     figures.update({name: float(value) for name, value in outcome.figures.items()})
-    if reference[1] == 0:
+    if not reference.all():
         relative = np.full((len(points) + 1, 2), np.nan)
     else:
         relative = np.vstack([points, reference]) / reference

@@ -25,7 +25,7 @@ _Array = NDArray[np.float64]
 
 _Z95 = 1.959964
 _MIN_PROMPTS = 10
-_LEAST = 1e-12
+_LEAST_ENERGY_J = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,11 +176,13 @@ def _bar(
         chosen = choose(expected, expected_j, artifact.dial.means, setting)
     base = quality[:, artifact.reference]
     kept = quality[rows, chosen]
-    mean = max(float(base.mean()), _LEAST)
-    mean_j = max(float(energy_j[:, artifact.reference].mean()), _LEAST)
-    ratio = float(kept.mean()) / mean
-    # The delta method for a ratio of paired means.
-    error = float(np.std(kept - ratio * base, ddof=1)) / math.sqrt(len(rows)) / mean
+    mean = float(base.mean())
+    mean_j = max(float(energy_j[:, artifact.reference].mean()), _LEAST_ENERGY_J)
+    ratio, error = 1.0, 0.0  # of nothing, any share is kept
+    if mean > 0:
+        ratio = float(kept.mean()) / mean
+        # The delta method for a ratio of paired means.
+        error = float(np.std(kept - ratio * base, ddof=1)) / math.sqrt(len(rows)) / mean
     counts = np.bincount(chosen, minlength=quality.shape[1]) / len(rows)
     return BarOutcome(
         bar=float(bar),

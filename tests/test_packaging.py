@@ -88,7 +88,7 @@ def test_only_the_default_data_is_pinned():
 @pytest.mark.parametrize("name", ["benchmark", "demo", "evaluate", "train"])
 def test_training_commands_are_registered(name: str):
     (entry,) = importlib.metadata.entry_points(group="wattroute.commands", name=name)
-    assert entry.value == f"router.training.commands:{name}"
+    assert entry.value == f"router.training.commands.{name}:{name}"
 
 
 def test_console_script_is_registered():

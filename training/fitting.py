@@ -188,9 +188,9 @@ def fit_router(
         measured = quality if _complete(quality).sum() >= _MIN_COMPLETE else filled
         means = PoolMeans.of(measured, energy_j)
         pruned = tuple(j for j in means.dominated() if j != reference)
-        score = _frontier_score(expected, energy, measured, energy_j, reference)
+        score = _frontier_score(expected, energy, quality, energy_j, reference)
         if pruned:
-            without = _frontier_score(expected, energy, measured, energy_j, reference, pruned)
+            without = _frontier_score(expected, energy, quality, energy_j, reference, pruned)
             if without < score - _PRUNING_GAIN:
                 means, score = replace(means, pruned=pruned), without
         dial = Dial.measure(expected, energy, measured, energy_j, means, reference)

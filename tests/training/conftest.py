@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from threadpoolctl import threadpool_limits
 
 from router.eval.matrix import AnswerMatrix, Prompt
 from router.eval.protocol import true_energy
@@ -117,6 +118,13 @@ def _frame(matrix: AnswerMatrix) -> pd.DataFrame:
         if not np.isnan(matrix.quality[i, j])
     ]
     return pd.DataFrame(rows)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Small matrices are faster on one thread, most of all beside other work."""
+    with threadpool_limits(1):
+        yield
 
 
 @pytest.fixture(scope="session")

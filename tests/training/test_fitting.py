@@ -177,6 +177,31 @@ def test_without_nesting_and_repeats(problem, monkeypatch: pytest.MonkeyPatch):
     assert head_of(problem, 60).fit().evidence.log_energy_ratio < 0.1
 
 
+def spoil(problem, quality: np.ndarray):
+    matrix = replace(problem.matrix, quality=quality)
+    return replace(problem, matrix=matrix, targets=build_targets(matrix, None, problem.pool))
+
+
+def test_no_figure_is_claimed_for_filled_gaps(problem):
+    quality = problem.matrix.quality.copy()
+    quality[np.arange(240), np.arange(240) % 3] = np.nan
+    fitted = spoil(problem, quality).fit()
+    assert np.isnan(fitted.evidence.log_energy_ratio)
+    assert np.isnan(list(fitted.evidence.stack_scores.values())).all()
+    # but the router still has a choice
+    assert fitted.dial.setting_for(0.8) is not None
+
+
+def test_a_dominated_model_is_pruned_only_where_that_helps(problem):
+    quality = problem.matrix.quality.copy()
+    quality[:, 2] = quality[:, 1] * (np.arange(240) % 3 > 0)  # dearer than the middle, and worse
+    fitted = spoil(problem, quality).fit()
+    assert fitted.reference == 1
+    assert fitted.dial.means.pruned in ((), (2,))
+    assert fitted.dial.means.dominated() == (2,)
+    assert problem.fit().dial.means.pruned == ()
+
+
 def test_progress_is_told(problem):
     few = head_of(problem, 25)
     lines: list[str] = []

@@ -25,7 +25,8 @@ TRAIN, TEST = np.arange(60), np.arange(60, N)
 def make_blocks(seed: int = 0, n: int = N) -> TrainingBlocks:
     rng = np.random.default_rng(seed)
     dense = rng.standard_normal((n, N_DENSE)).astype(np.float32) / 3
-    ngrams = sparse.random(n, N_COLUMNS, 0.05, "csr", np.float32, rng=rng)
+    ngrams = rng.random((n, N_COLUMNS)) * (rng.random((n, N_COLUMNS)) < 0.05)
+    ngrams = sparse.csr_matrix(ngrams.astype(np.float32))
     return TrainingBlocks(dense, dense[:, :N_SCALED].copy(), ngrams)
 
 
@@ -71,8 +72,8 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
 
 def in_primal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
-    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 256)
-    monkeypatch.setattr(heads, "_SKETCH_COLUMNS_LARGE", 512)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 128)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS_LARGE", 256)
 
 
 def test_every_candidate_has_its_own_name(blocks: TrainingBlocks, targets: np.ndarray):
@@ -96,6 +97,7 @@ def test_ridges_are_those_of_scikit_learn(
     if primal:
         in_primal(monkeypatch)
         # so few columns do not meet in the sketch, and its signs change nothing
+        monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 1024)
         blocks = replace(blocks, ngrams=blocks.ngrams[:, :12])
     columns = {
         "ngrams": blocks.ngrams.toarray(),
@@ -208,9 +210,11 @@ def test_many_prompts_get_a_wider_sketch(
     blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
     in_primal(monkeypatch)
-    narrow = predictions(blocks, targets)["ridge_ngrams_12"]
+    narrow = predictions(blocks, targets)
     monkeypatch.setattr(heads, "_LARGE", 20)
-    assert not np.array_equal(predictions(blocks, targets)["ridge_ngrams_12"], narrow)
+    for name, wide in predictions(blocks, targets).items():
+        sketched = name.startswith(("ridge_ngrams", "ridge_mixed"))
+        assert np.array_equal(wide, narrow[name]) != sketched, name
 
 
 def test_the_bank_of_neighbours_is_bounded_and_shared(
@@ -263,8 +267,10 @@ def test_single_precision_is_enough(problem):
     kernel = 1 + (ngrams @ ngrams.T).toarray()
     mean = targets[train].mean(axis=0, dtype=np.float64)
     for view, gram in (("ngrams", kernel), ("dense", 1 + dense @ dense.T)):
-        system = gram[np.ix_(train, train)] + 3 * np.eye(len(train))
+        name = next(name for name in bank.names if name.startswith(f"ridge_{view}_"))
+        penalty = float(name.rpartition("_")[2])
+        system = gram[np.ix_(train, train)] + penalty * np.eye(len(train))
         solution = np.linalg.solve(system, targets[train] - mean)
         expected = gram[np.ix_(test, train)] @ solution + mean
-        predicted = found[bank.names.index(f"ridge_{view}_3")]
+        predicted = found[bank.names.index(name)]
         np.testing.assert_allclose(predicted, expected, atol=1e-3)
