@@ -48,6 +48,7 @@ _EXTRA_OF_MODULE = {
     "sentence_transformers": "encoders",
     "sklearn": "train",
     "starlette": "serve",
+    "threadpoolctl": "train",
     "uvicorn": "serve",
 }
 
