@@ -102,6 +102,11 @@ class Router:
         return cls(read_artifact(_resolve(path)), encoder=encoder)
 
     @property
+    def artifact(self) -> Artifact:
+        """The stored router that this one routes with: model, pool, dial and lineage."""
+        return self._artifact
+
+    @property
     def models(self) -> tuple[RoutedModel, ...]:
         """The pool, in its order; the reference model is marked."""
         reference = self._artifact.reference

@@ -81,7 +81,7 @@ class _LazyGroup(click.Group):
             formatter.write_dl(rows)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run the command; errors that a caller can act on become one line and exit code 2."""
+        """Run the command; errors that a caller can act on become one line, exit code 2."""
         try:
             return super().invoke(ctx)
         except ModuleNotFoundError as error:
@@ -91,6 +91,12 @@ class _LazyGroup(click.Group):
             message = str(MissingExtraError(module, _EXTRA_OF_MODULE[module]))
         except WattRouteError as error:
             message = str(error)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            if error.filename is None:
+                raise
+            message = f"{error.filename}: {error.strerror}"
         click.echo(f"error: {message}", err=True)
         ctx.exit(2)
 

@@ -295,3 +295,14 @@ def test_every_command_has_help_with_an_example(name: str):
     assert result.exit_code == 0
     assert f"wattroute {name}" in result.stdout.split("xample", 1)[1]
     assert "--json" in result.stdout
+
+
+def test_a_file_that_cannot_be_written_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    @click.command()
+    def broken() -> None:
+        raise PermissionError(13, "Permission denied", "report.html")
+
+    monkeypatch.setattr("router.cli.models.models", broken)
+    result = CliRunner().invoke(main, ["models"])
+    assert result.exit_code == 2
+    assert result.stderr == "error: report.html: Permission denied\n"

@@ -9,7 +9,6 @@ import click
 import numpy as np
 
 from router import Router
-from router.artifact import read_artifact
 from router.cli.table import render_table
 from router.errors import ArtifactError, DataError
 from router.eval.stored import StoredEvaluation, evaluate_stored
@@ -46,8 +45,8 @@ def evaluate(folder: str, runs: tuple[str, ...], on_bad: str, seed: int, as_json
     beyond chance.
     """
     say = progress_printer()
-    artifact = read_artifact(folder)
-    router = Router(artifact)
+    router = Router.load(folder)
+    artifact = router.artifact
     table = load_runs(runs, on_bad="skip" if on_bad == "skip" else "error")
     say(table.summary())
     missing = [name for name in artifact.pool.names if name not in table.models]
