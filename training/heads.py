@@ -43,6 +43,7 @@ _DUAL_LIMIT = 6000
 _SKETCH_COLUMNS = 2048
 _SKETCH_COLUMNS_LARGE = 4096
 _LARGE = 20_000
+_PRIMAL_ROWS = 20_000
 _BIAS = 1.0
 _CHUNK_ROWS = 1024
 _CLUSTER_SHRINKAGE = 10.0
@@ -132,8 +133,9 @@ class HeadBank:
 
     def __init__(self, blocks: TrainingBlocks, *, seed: int = 0) -> None:
         self.scaled = blocks.scaled
+        sketch = _Sketch.of(blocks, seed) if len(blocks) > _DUAL_LIMIT else None
         self._families: list[_Family] = [
-            *(_Ridges(blocks, view, seed) for view in _VIEWS),
+            *(_Ridges(blocks, view, sketch) for view in _VIEWS),
             _Neighbours(blocks, seed),
             _Clusters(blocks, seed),
         ]
@@ -169,6 +171,30 @@ class HeadBank:
         return [head.export() for family in self._families for head in family.fit(rows, targets)]
 
 
+@dataclass(frozen=True, slots=True)
+class _Sketch:
+    """The n-grams of the training prompts in fewer columns, and the way back.
+
+    Each column is added to one of the sketch's, or taken from it, at random (Charikar, Chen and
+    Farach-Colton, "Finding frequent items in data streams", 2002).
+    """
+
+    matrix: sparse.csr_matrix
+    rows: sparse.csr_matrix
+
+    @classmethod
+    def of(cls, blocks: TrainingBlocks, seed: int) -> _Sketch:
+        n_columns = blocks.ngrams.shape[1]
+        width = _SKETCH_COLUMNS_LARGE if len(blocks) > _LARGE else _SKETCH_COLUMNS
+        rng = np.random.default_rng([seed, width])
+        signs = rng.choice(np.array([-1.0, 1.0], np.float32), n_columns)
+        columns = rng.integers(0, width, n_columns)
+        matrix = sparse.csr_matrix(
+            (signs, (np.arange(n_columns), columns)), shape=(n_columns, width)
+        )
+        return cls(matrix, (blocks.ngrams @ matrix).tocsr())
+
+
 class _Ridges:
     """Ridge regressions of all targets at once, on one choice of blocks.
 
@@ -176,24 +202,22 @@ class _Ridges:
     n-grams and waves: beside n-grams the linear dense blocks add more noise than they explain.
 
     Few prompts are solved in the dual with the exact n-gram kernel. Many are solved in the
-    primal, with the n-grams sketched to fewer columns (Charikar, Chen and Farach-Colton, "Finding
-    frequent items in data streams", 2002); weights are spread back over the n-gram columns, so
-    that serving is the same in both cases.
+    primal, with the n-grams sketched; weights are spread back over the n-gram columns, so that
+    serving is the same in both cases.
     """
 
-    def __init__(self, blocks: TrainingBlocks, view: str, seed: int) -> None:
+    def __init__(self, blocks: TrainingBlocks, view: str, sketch: _Sketch | None) -> None:
         self.names = tuple(f"ridge_{view}_{penalty:g}" for penalty in _PENALTIES)
         self._blocks = blocks
         self._uses_ngrams = view != "dense"
+        self._sketch = sketch if self._uses_ngrams else None
         n, width = blocks.dense.shape
         first = {"ngrams": width, "dense": 0, "mixed": blocks.scaled.shape[1]}[view]
         self._dense = slice(first, width)
-        self.dual = n <= (_DUAL_LIMIT if self._uses_ngrams else width)
-        self._seed = seed
-        self.matrix = self._kernel() if self.dual else self._explicit()
-        """The kernel (n, n) in the dual, the explicit features (n, d) in the primal."""
+        self.dual = self._sketch is None if self._uses_ngrams else n <= width
+        self._kernel = self._all_kernels() if self.dual else None
 
-    def _kernel(self) -> _Array:
+    def _all_kernels(self) -> _Array:
         blocks = self._blocks
         kernel = np.full((len(blocks), len(blocks)), _BIAS, np.float32)
         dense = blocks.dense[:, self._dense]
@@ -202,33 +226,42 @@ class _Ridges:
             kernel += (blocks.ngrams @ blocks.ngrams.T).toarray()
         return kernel
 
-    def _explicit(self) -> _Array:
-        blocks = self._blocks
-        bias = np.full((len(blocks), 1), np.sqrt(_BIAS), np.float32)
-        parts: list[_Array] = [bias, blocks.dense[:, self._dense]]
-        if self._uses_ngrams:
-            parts.append((blocks.ngrams @ self._sketch()).toarray())
+    def design(self, rows: _Index, basis: _Index) -> _Array:
+        """Return what a solution is multiplied with.
+
+        In the dual the kernel between `rows` and `basis`, in the primal the explicit features of
+        `rows`.
+        """
+        if self._kernel is not None:
+            return self._kernel[np.ix_(rows, basis)]
+        bias = np.full((len(rows), 1), np.sqrt(_BIAS), np.float32)
+        parts: list[_Array] = [bias, self._blocks.dense[rows, self._dense]]
+        if self._sketch is not None:
+            parts.append(self._sketch.rows[rows].toarray())
         return np.hstack(parts)
 
-    def _sketch(self) -> sparse.csr_matrix:
-        n_columns = self._blocks.ngrams.shape[1]
-        large = len(self._blocks) > _LARGE
-        width = _SKETCH_COLUMNS_LARGE if large else _SKETCH_COLUMNS
-        rng = np.random.default_rng([self._seed, width])
-        signs = rng.choice(np.array([-1.0, 1.0], np.float32), n_columns)
-        columns = rng.integers(0, width, n_columns)
-        return sparse.csr_matrix((signs, (np.arange(n_columns), columns)), shape=(n_columns, width))
+    def _normal_equations(self, rows: _Index, centred: _Array) -> tuple[_Array, _Array]:
+        """Gram matrix and right side in the primal, a bounded number of prompts at a time."""
+        system: _Array | None = None
+        for start in range(0, len(rows), _PRIMAL_ROWS):
+            part = slice(start, start + _PRIMAL_ROWS)
+            design = self.design(rows[part], rows)
+            gram, moment = design.T @ design, design.T @ centred[part]
+            if system is None:
+                system, right = gram, moment
+            else:
+                system += gram
+                right += moment
+        assert system is not None
+        return system, right
 
     def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
         y = targets[rows]
         mean = y.mean(axis=0)
         if self.dual:
-            system = self.matrix[np.ix_(rows, rows)]
-            right = y - mean
+            system, right = self.design(rows, rows), y - mean
         else:
-            design = self.matrix[rows]
-            system = design.T @ design
-            right = design.T @ (y - mean)
+            system, right = self._normal_equations(rows, y - mean)
         diagonal = np.diag_indices_from(system)
         unpenalised = system[diagonal].copy()
         fitted: list[_Fitted] = []
@@ -254,8 +287,8 @@ class _Ridges:
             intercept = intercept + np.sqrt(_BIAS) * solution[0]
             start = 1 + self._dense.stop - self._dense.start
             dense[self._dense] = solution[1:start]
-            if self._uses_ngrams:
-                ngrams = np.asarray(self._sketch() @ solution[start:], np.float32)
+            if self._sketch is not None:
+                ngrams = np.asarray(self._sketch.matrix @ solution[start:], np.float32)
         return LinearWeights(dense, ngrams, intercept.astype(np.float32))
 
 
@@ -267,9 +300,11 @@ class _FittedRidge:
     solution: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        matrix = self.view.matrix
-        used = matrix[np.ix_(rows, self.rows)] if self.view.dual else matrix[rows]
-        return np.asarray(used @ self.solution + self.mean, np.float32)
+        parts = [
+            self.view.design(rows[start : start + _PRIMAL_ROWS], self.rows) @ self.solution
+            for start in range(0, max(len(rows), 1), _PRIMAL_ROWS)
+        ]
+        return np.asarray(np.concatenate(parts) + self.mean, np.float32)
 
     def export(self) -> FittedHead:
         return self.view.weights(self.rows, self.solution, self.mean)

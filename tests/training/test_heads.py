@@ -274,3 +274,16 @@ def test_single_precision_is_enough(problem):
         expected = gram[np.ix_(test, train)] @ solution + mean
         predicted = found[bank.names.index(name)]
         np.testing.assert_allclose(predicted, expected, atol=1e-3)
+
+
+def test_the_primal_does_not_depend_on_how_many_rows_it_takes_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
+    blocks, targets = make_blocks(n=3 * N), make_targets(n=3 * N)
+    rows = np.arange(len(blocks))
+    found = []
+    for n_rows in (10_000, 37):
+        monkeypatch.setattr(heads, "_PRIMAL_ROWS", n_rows)
+        found.append(HeadBank(blocks).fit_predict(rows[::2], targets, [rows[1::2]])[0])
+    np.testing.assert_allclose(found[0], found[1], atol=1e-4)
