@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from router.artifact import Artifact
 from router.dial import choose, dial_sweep
 from router.errors import DataError
-from router.eval.frontier import upper_hull
+from router.eval.frontier import zero_router_points
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import QUALITY_BARS, Outcome, true_energy
 from router.eval.scoring import Truth, score
@@ -126,16 +126,19 @@ def evaluate_stored(
         raise DataError(f"{len(matrix)} new prompts: at least {_MIN_PROMPTS} are needed")
     energy_j = true_energy(matrix, artifact.pool)
     expected_j = artifact.pool.joules(scores.prompt_tokens, scores.completion_tokens)
-    reference = artifact.reference
+    reference, means = artifact.reference, artifact.dial.means
     truth = Truth(
         quality=matrix.quality,
         energy_j=energy_j,
         completion_tokens=matrix.completion_tokens,
         reference=reference,
-        zero_points=_zero_points(artifact, matrix.quality, energy_j),
+        # the mean over one row of means is that row
+        zero_points=zero_router_points(
+            np.array([means.quality]), np.array([means.energy_j]), matrix.quality, energy_j
+        ),
     )
     outcome = Outcome(
-        choices=dial_sweep(scores.quality, expected_j, artifact.dial.means, reference),
+        choices=dial_sweep(scores.quality, expected_j, means, reference),
         quality=scores.quality,
         energy_j=expected_j,
         completion_tokens=scores.completion_tokens,
@@ -149,15 +152,6 @@ def evaluate_stored(
             for bar in bars
         ),
     )
-
-
-def _zero_points(artifact: Artifact, quality: _Array, energy_j: _Array) -> _Array:
-    """Outcomes here of the models that lay on the hull of the training means."""
-    means = artifact.dial.means
-    trained = np.array([means.energy_j, means.quality]).T
-    hull = {tuple(corner) for corner in upper_hull(trained)}
-    chosen = [j for j, point in enumerate(trained) if tuple(point) in hull]
-    return np.stack([energy_j[:, chosen].mean(axis=0), quality[:, chosen].mean(axis=0)], axis=1)
 
 
 def _bar(
