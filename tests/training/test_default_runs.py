@@ -1,6 +1,5 @@
 import gzip
 import hashlib
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -26,10 +25,6 @@ from router.training.default_runs import (
 )
 from router.training.prepare_default_runs import prepare_default_runs
 from router.training.regenerate import NEEDS_PYCOSAT, read_cache, regenerate, write_cache
-
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("reasoning_gym") is None, reason="reasoning-gym is not installed"
-)
 
 QUICK = ("easy/gcd", "hard/ab", "easy/leg_counting")
 
