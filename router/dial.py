@@ -19,12 +19,20 @@ from numpy.typing import NDArray
 from router.errors import ConfigError
 from router.policy import best_bargain, price_grid
 
-__all__ = ["Dial", "PoolMeans", "Setting", "choose", "dial_settings", "dial_sweep", "shrink"]
+__all__ = [
+    "Dial",
+    "DialShape",
+    "PoolMeans",
+    "Setting",
+    "choose",
+    "dial_settings",
+    "dial_sweep",
+    "shrink",
+]
 
 _Floats = NDArray[np.float64]
 _Index = NDArray[np.int64]
 
-_SHRINKAGES = (0.0, 0.5)
 _N_PRICES = 100
 
 
@@ -146,7 +154,25 @@ def choose(quality: _Floats, energy_j: _Floats, means: PoolMeans, setting: Setti
     return best_bargain(*shrink(quality, energy_j, means, setting), setting.price)
 
 
-def dial_settings(quality: _Floats, energy_j: _Floats, means: PoolMeans) -> tuple[Setting, ...]:
+@dataclass(frozen=True, slots=True)
+class DialShape:
+    """Which kinds of settings are tried.
+
+    Attributes
+    ----------
+    shrinkages : tuple of float
+        Each of them with every price.
+    fixed_models : bool
+        Whether the single models that the zero router mixes are settings too.
+    """
+
+    shrinkages: tuple[float, ...] = (0.0, 0.5)
+    fixed_models: bool = True
+
+
+def dial_settings(
+    quality: _Floats, energy_j: _Floats, means: PoolMeans, shape: DialShape | None = None
+) -> tuple[Setting, ...]:
     """Return the settings that are tried for a pool.
 
     Parameters
@@ -155,6 +181,8 @@ def dial_settings(quality: _Floats, energy_j: _Floats, means: PoolMeans) -> tupl
         Expected quality and energy in joules; they decide the range of prices.
     means : PoolMeans
         Mean outcomes on the training prompts.
+    shape : DialShape, optional
+        Which kinds of settings; the default ones where absent.
 
     Returns
     -------
@@ -162,16 +190,23 @@ def dial_settings(quality: _Floats, energy_j: _Floats, means: PoolMeans) -> tupl
         Prices without shrinkage, prices with half of it, and one setting for each model on the
         upper hull of the means.
     """
+    shape = shape or DialShape()
     prices = price_grid(quality, energy_j, _N_PRICES).tolist()
-    settings = [Setting(price, shrinkage) for shrinkage in _SHRINKAGES for price in prices]
+    settings = [Setting(price, shrinkage) for shrinkage in shape.shrinkages for price in prices]
     fixed: dict[int, Setting] = {}
-    for price in prices:
+    for price in prices if shape.fixed_models else ():
         setting = Setting(price, 1.0)
         fixed.setdefault(int(choose(quality[:1], energy_j[:1], means, setting)[0]), setting)
     return (*settings, *fixed.values())
 
 
-def dial_sweep(quality: _Floats, energy_j: _Floats, means: PoolMeans, reference: int) -> _Index:
+def dial_sweep(
+    quality: _Floats,
+    energy_j: _Floats,
+    means: PoolMeans,
+    reference: int,
+    shape: DialShape | None = None,
+) -> _Index:
     """Sweep the dial from the cheapest answers to the best ones.
 
     Parameters
@@ -182,6 +217,8 @@ def dial_sweep(quality: _Floats, energy_j: _Floats, means: PoolMeans, reference:
         Mean outcomes on the training prompts.
     reference : int
         Column of the reference model.
+    shape : DialShape, optional
+        Which kinds of settings; the default ones where absent.
 
     Returns
     -------
@@ -189,7 +226,7 @@ def dial_sweep(quality: _Floats, energy_j: _Floats, means: PoolMeans, reference:
         Columns of the chosen models by rising expected energy; the last setting is the
         reference model for every prompt.
     """
-    settings = dial_settings(quality, energy_j, means)
+    settings = dial_settings(quality, energy_j, means, shape)
     choices = np.stack([choose(quality, energy_j, means, setting) for setting in settings])
     expected_j = energy_j[np.arange(len(quality)), choices].mean(axis=1)
     ordered = choices[np.argsort(expected_j, kind="stable")]
@@ -267,6 +304,7 @@ class Dial:
         energy_j: _Floats,
         means: PoolMeans,
         reference: int,
+        shape: DialShape | None = None,
     ) -> Dial:
         """Measure the settings on prompts with known outcomes.
 
@@ -280,6 +318,8 @@ class Dial:
             Mean outcomes, and which models are pruned.
         reference : int
             Column of the reference model.
+        shape : DialShape, optional
+            Which kinds of settings; the default ones where absent.
 
         Returns
         -------
@@ -293,7 +333,7 @@ class Dial:
             return cls((), (), (), means, 0)
         truth, joules = quality[known], energy_j[known]
         expected, cost = expected_quality[known], expected_energy_j[known]
-        settings = dial_settings(expected_quality, expected_energy_j, means)
+        settings = dial_settings(expected_quality, expected_energy_j, means, shape)
         rows = np.arange(len(truth))
         base_quality = float(truth[:, reference].mean())
         base_energy = float(joules[:, reference].mean())

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 from scipy import sparse
 
 from router.blocks import BlockScaler
 from router.features import Features
 
-__all__ = ["fit_scaler", "ngram_matrix"]
+__all__ = ["BLOCKS", "fit_scaler", "ngram_matrix"]
+
+BLOCKS = ("embedding", "statistics", "waves", "ngrams")
 
 _WAVES = 512
 _EMBEDDING_WEIGHT = 0.5
 
 
-def fit_scaler(features: Features, *, seed: int = 0, n_waves: int = _WAVES) -> BlockScaler:
+def fit_scaler(
+    features: Features,
+    *,
+    seed: int = 0,
+    n_waves: int = _WAVES,
+    blocks: Collection[str] = BLOCKS,
+) -> BlockScaler:
     """Learn scales, document frequencies and random directions.
 
     Parameters
@@ -25,6 +35,8 @@ def fit_scaler(features: Features, *, seed: int = 0, n_waves: int = _WAVES) -> B
         Seed of the random directions.
     n_waves : int
         Number of random directions; each gives a cosine and a sine.
+    blocks : collection of str
+        Names of the blocks in use; the others are zero in training and in serving.
 
     Returns
     -------
@@ -43,10 +55,18 @@ def fit_scaler(features: Features, *, seed: int = 0, n_waves: int = _WAVES) -> B
     scale[split:] = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation[split:]))
     scale[split:] /= np.sqrt(max(n_statistics, 1))
 
+    if "embedding" not in blocks:
+        scale[:split] = 0.0
+    if "statistics" not in blocks:
+        scale[split:] = 0.0
+
     frequency = np.bincount(features.indices, minlength=features.n_columns)
     idf = np.log((1.0 + len(features)) / (1.0 + frequency)) + 1.0
+    if "ngrams" not in blocks:
+        idf[:] = 0.0
 
     rng = np.random.default_rng(seed)
+    n_waves = n_waves if "waves" in blocks else 0
     directions = rng.standard_normal((mean.size, n_waves)) * np.sqrt(2.0)
     directions[:split] *= _EMBEDDING_WEIGHT
     return BlockScaler(

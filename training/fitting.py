@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from router.dial import Dial, PoolMeans, dial_sweep
-from router.errors import DataError
+from router.dial import Dial, DialShape, PoolMeans, dial_sweep
+from router.errors import ConfigError, DataError
 from router.eval.frontier import operating_points, zero_router_points
 from router.eval.metrics import log_energy_ratio
 from router.eval.protocol import reference_model
@@ -20,6 +20,7 @@ from router.pool import Pool
 from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
 from router.training.crossfit import CrossFit, assign_folds, cross_fit
+from router.training.fit_options import FitOptions
 from router.training.heads import HeadBank, TrainingBlocks
 from router.training.lengths import FittedLengths, fit_lengths
 from router.training.stacking import FittedStack, Stack, fit_stack, stack_variants
@@ -99,6 +100,7 @@ def fit_router(
     energy_j: _Array,
     pool: Pool,
     *,
+    options: FitOptions | None = None,
     seed: int = 0,
     n_jobs: int = 2,
     progress: _Progress | None = None,
@@ -117,6 +119,8 @@ def fit_router(
         True energy in joules, as :func:`router.eval.protocol.true_energy` gives it.
     pool : Pool
         The candidates.
+    options : FitOptions, optional
+        Which parts take part; all of them where absent.
     seed : int
         Seed of all that is random.
     n_jobs : int
@@ -133,8 +137,11 @@ def fit_router(
     ------
     DataError
         If there are fewer than 20 distinct prompts.
+    ConfigError
+        If `options` names no way of stacking that fits the pool.
     """
     say = progress or (lambda line: None)
+    options = options or FitOptions()
     n_groups = len(np.unique(groups))
     if n_groups < _MIN_PROMPTS:
         raise DataError(f"{n_groups} distinct graded prompts: at least {_MIN_PROMPTS} are needed")
@@ -144,8 +151,9 @@ def fit_router(
     reference = reference_model(filled, energy_j)
 
     with threadpool_limits(1):
-        scaler = fit_scaler(features, seed=seed)
-        bank = HeadBank(TrainingBlocks.build(scaler, features), seed=seed)
+        scaler = fit_scaler(features, seed=seed, blocks=options.blocks)
+        blocks = TrainingBlocks.build(scaler, features)
+        bank = HeadBank(blocks, seed=seed, families=options.heads)
         stacked = targets.stacked()
         nested = len(features) <= _NESTED_LIMIT
         # Few prompts leave the stacks to the luck of the folds: several assignments average it.
@@ -170,16 +178,17 @@ def fit_router(
             np.concatenate([fit.outer[:, :, n_quality:] for fit in fits], axis=1),
             copies=n_repeats,
         )
+        if not options.length_head:
+            lengths = replace(lengths, weights=np.zeros_like(lengths.weights))
         outer = np.mean([fit.outer for fit in fits], axis=0)
         energy = _expected_energy(lengths, outer[:, :, n_quality:], targets, pool)
-        variants = stack_variants(m, len(targets.extra))
-        unseen = {v.name: _unseen_quality(v, targets, fits) for v in variants}
-        scores = {
-            name: _frontier_score(expected, energy, quality, energy_j, reference)
-            for name, expected in unseen.items()
-        }
+        variants = _variants(options, m, len(targets.extra))
+        evidence = options.evidence_shrinkage
+        unseen = {v.name: _unseen_quality(v, targets, fits, evidence) for v in variants}
+        judge = _Judge(energy, quality, energy_j, reference, options.dial)
+        scores = {name: judge.score(expected) for name, expected in unseen.items()}
         shares = _shares(scores)
-        stacks = [_fit(v, targets, fits) for v in variants]
+        stacks = [_fit(v, targets, fits, evidence) for v in variants]
         expected = sum(
             (shares[name] * unseen[name] for name in unseen), start=np.zeros_like(quality)
         )
@@ -188,12 +197,12 @@ def fit_router(
         measured = quality if _complete(quality).sum() >= _MIN_COMPLETE else filled
         means = PoolMeans.of(measured, energy_j)
         pruned = tuple(j for j in means.dominated() if j != reference)
-        score = _frontier_score(expected, energy, quality, energy_j, reference)
-        if pruned:
-            without = _frontier_score(expected, energy, quality, energy_j, reference, pruned)
+        score = judge.score(expected)
+        if pruned and options.pruning:
+            without = judge.score(expected, pruned)
             if without < score - _PRUNING_GAIN:
                 means, score = replace(means, pruned=pruned), without
-        dial = Dial.measure(expected, energy, measured, energy_j, means, reference)
+        dial = Dial.measure(expected, energy, measured, energy_j, means, reference, options.dial)
 
         say("fitting on all prompts")
         model = collapse(bank.fit_final(stacked), stacks, shares, lengths, scaler, bank.scaled)
@@ -207,9 +216,7 @@ def fit_router(
             energy_j=energy,
             stack_scores=scores,
             stack_weights=shares,
-            head_figures=_head_figures(
-                bank.names, outer, stacks, shares, energy, quality, energy_j, reference
-            ),
+            head_figures=_head_figures(bank.names, outer, stacks, shares, judge),
             log_energy_ratio=score,
         ),
     )
@@ -220,7 +227,20 @@ def _complete(quality: _Array) -> NDArray[np.bool_]:
     return np.asarray(~np.isnan(quality).any(axis=1))
 
 
-def _fit(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) -> FittedStack:
+def _variants(options: FitOptions, n_models: int, n_extra: int) -> tuple[Stack, ...]:
+    """Return the ways of stacking that take part."""
+    fitting = stack_variants(n_models, n_extra if options.extra_models else 0)
+    if options.stacks is None:
+        return fitting
+    kept = tuple(stack for stack in fitting if stack.name in options.stacks)
+    if not kept:
+        raise ConfigError(
+            f"stacks is {options.stacks!r}: this pool has {', '.join(s.name for s in fitting)}"
+        )
+    return kept
+
+
+def _fit(stack: Stack, targets: Targets, fits: Sequence[CrossFit], evidence: bool) -> FittedStack:
     n_quality = targets.quality.shape[1]
     return fit_stack(
         stack,
@@ -229,10 +249,13 @@ def _fit(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) -> FittedStac
         np.concatenate([fit.outer[:, :, :n_quality] for fit in fits], axis=1),
         targets.n_models,
         copies=len(fits),
+        evidence=evidence,
     )
 
 
-def _unseen_quality(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) -> _Array:
+def _unseen_quality(
+    stack: Stack, targets: Targets, fits: Sequence[CrossFit], evidence: bool
+) -> _Array:
     """Qualities of each prompt by a stack that saw neither it nor anything learned from it."""
     n_quality = targets.quality.shape[1]
     expected = np.zeros((len(targets.quality), targets.n_models))
@@ -245,6 +268,7 @@ def _unseen_quality(stack: Stack, targets: Targets, fits: Sequence[CrossFit]) ->
                 targets.observed[seen],
                 inner[:, seen, :n_quality],
                 targets.n_models,
+                evidence=evidence,
             )
             latent = fitted.latent(fit.outer[:, ~seen, :n_quality])
             expected[~seen] += fitted.quality(latent) / len(fits)
@@ -259,25 +283,30 @@ def _expected_energy(
     return np.asarray(pool.joules(prompt_tokens, lengths.tokens(log_lengths)))
 
 
-def _frontier_score(
-    expected: _Array,
-    expected_energy: _Array,
-    quality: _Array,
-    energy_j: _Array,
-    reference: int,
-    pruned: tuple[int, ...] = (),
-) -> float:
-    """``log_energy_ratio`` on the prompts that every model of the pool answered."""
-    known = _complete(quality)
-    if known.sum() < _MIN_COMPLETE:
-        return float("nan")
-    truth, joules = quality[known], energy_j[known]
-    means = replace(PoolMeans.of(truth, joules), pruned=pruned)
-    choices = dial_sweep(expected[known], expected_energy[known], means, reference)
-    points = operating_points(choices, truth, joules)
-    zero = zero_router_points(truth, joules, truth, joules)
-    fixed = np.array([joules[:, reference].mean(), truth[:, reference].mean()])
-    return log_energy_ratio(points, zero, fixed)
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Judges expectations by the frontier that they lead to."""
+
+    expected_energy_j: _Array
+    quality: _Array
+    energy_j: _Array
+    reference: int
+    shape: DialShape
+
+    def score(self, expected: _Array, pruned: tuple[int, ...] = ()) -> float:
+        """``log_energy_ratio`` on the prompts that every model of the pool answered."""
+        known = _complete(self.quality)
+        if known.sum() < _MIN_COMPLETE:
+            return float("nan")
+        truth, joules = self.quality[known], self.energy_j[known]
+        means = replace(PoolMeans.of(truth, joules), pruned=pruned)
+        choices = dial_sweep(
+            expected[known], self.expected_energy_j[known], means, self.reference, self.shape
+        )
+        points = operating_points(choices, truth, joules)
+        zero = zero_router_points(truth, joules, truth, joules)
+        fixed = np.array([joules[:, self.reference].mean(), truth[:, self.reference].mean()])
+        return log_energy_ratio(points, zero, fixed)
 
 
 def _shares(scores: dict[str, float]) -> dict[str, float]:
@@ -294,20 +323,17 @@ def _head_figures(
     outer: NDArray[np.float32],
     stacks: list[FittedStack],
     shares: dict[str, float],
-    energy: _Array,
-    quality: _Array,
-    energy_j: _Array,
-    reference: int,
+    judge: _Judge,
 ) -> dict[str, dict[str, float]]:
     weights = sum(
         (shares[s.stack.name] * s.weights.sum(axis=1) for s in stacks), start=np.zeros(len(names))
     )
     figures = {}
     for name, predicted, weight in zip(names, outer, weights, strict=True):
-        alone = predicted[:, : quality.shape[1]].astype(np.float64)
+        alone = predicted[:, : judge.quality.shape[1]].astype(np.float64)
         figures[name] = {
-            "brier": float(np.nanmean((alone - quality) ** 2)),
-            "log_energy_ratio": _frontier_score(alone, energy, quality, energy_j, reference),
+            "brier": float(np.nanmean((alone - judge.quality) ** 2)),
+            "log_energy_ratio": judge.score(alone),
             "weight": float(weight),
         }
     return figures

@@ -8,7 +8,7 @@ matrix for serving.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from router.scoring import cluster_of, neighbour_weights, squared_norms
 from router.training.blocks import ngram_matrix
 
 __all__ = [
+    "FAMILIES",
     "ClusterTable",
     "FittedHead",
     "HeadBank",
@@ -36,6 +37,7 @@ _Array = NDArray[np.float32]
 _Index = NDArray[np.int64]
 
 _VIEWS = ("ngrams", "dense", "mixed")
+FAMILIES = (*(f"ridge_{view}" for view in _VIEWS), "neighbours", "clusters")
 _PENALTIES = (0.7, 4.0, 24.0, 150.0)
 _NEIGHBOURS = (30, 120)
 _MAX_BANK = 2048
@@ -129,16 +131,22 @@ class HeadBank:
         Blocks of all training prompts.
     seed : int
         Seed of the k-means starts, the neighbour bank and the sketch.
+    families : collection of str
+        Which families of candidates take part, of :data:`FAMILIES`.
     """
 
-    def __init__(self, blocks: TrainingBlocks, *, seed: int = 0) -> None:
+    def __init__(
+        self, blocks: TrainingBlocks, *, seed: int = 0, families: Collection[str] = FAMILIES
+    ) -> None:
         self.scaled = blocks.scaled
         sketch = _Sketch.of(blocks, seed) if len(blocks) > _DUAL_LIMIT else None
         self._families: list[_Family] = [
-            *(_Ridges(blocks, view, sketch) for view in _VIEWS),
-            _Neighbours(blocks, seed),
-            _Clusters(blocks, seed),
+            _Ridges(blocks, view, sketch) for view in _VIEWS if f"ridge_{view}" in families
         ]
+        if "neighbours" in families:
+            self._families.append(_Neighbours(blocks, seed))
+        if "clusters" in families:
+            self._families.append(_Clusters(blocks, seed))
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ def fit_stack(
     n_models: int,
     *,
     copies: int = 1,
+    evidence: bool = True,
 ) -> FittedStack:
     """Fit a stack on out-of-fold predictions.
 
@@ -129,6 +130,8 @@ def fit_stack(
         Number of models in the pool.
     copies : int
         How often each prompt is in the rows, with predictions of other folds.
+    evidence : bool
+        Whether each direction is shrunken by its evidence.
 
     Returns
     -------
@@ -144,7 +147,10 @@ def fit_stack(
     truth = centred @ directions
     projected = predictions @ directions
     weights = np.stack(
-        [combine(truth[:, k], projected[:, :, k].T, copies) for k in range(directions.shape[1])],
+        [
+            combine(truth[:, k], projected[:, :, k].T, copies, evidence=evidence)
+            for k in range(directions.shape[1])
+        ],
         axis=1,
     )
     latent = np.einsum("cnk,ck->nk", projected, weights)
@@ -169,7 +175,7 @@ def _directions(centred: _Array, predictions: _Array, rank: int) -> _Array:
     return np.asarray(leading * np.where(signs == 0, 1.0, signs))
 
 
-def combine(truth: _Array, columns: _Array, copies: int = 1) -> _Array:
+def combine(truth: _Array, columns: _Array, copies: int = 1, *, evidence: bool = True) -> _Array:
     """Fit non-negative weights of (n, n_candidates) columns, shrunken by their evidence.
 
     The factor is the positive-part James-Stein one: fitted energy less noise, over fitted energy.
@@ -179,6 +185,8 @@ def combine(truth: _Array, columns: _Array, copies: int = 1) -> _Array:
     energy = float(fitted @ fitted)
     if energy <= 0.0:
         return np.zeros_like(weights)
+    if not evidence:
+        return np.asarray(weights)
     noise = float(((truth - fitted) ** 2).mean())
     return np.asarray(weights * max(0.0, 1.0 - copies * _EVIDENCE * noise / energy))
 
