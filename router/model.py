@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from router.blocks import BlockScaler
 from router.features import Features
+from router.recalibration import KNOTS, Recalibration
 from router.scoring import cluster_of, neighbour_weights, squared_norms, widened
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
@@ -35,6 +36,8 @@ class Scores:
     Attributes
     ----------
     quality : ndarray of shape (n, n_models)
+        Expected quality.
+    probability : ndarray of shape (n, n_models)
         Probability of a good answer.
     prompt_tokens : ndarray of shape (n,)
         Expected tokens of the prompt.
@@ -43,6 +46,7 @@ class Scores:
     """
 
     quality: _Floats
+    probability: _Floats
     prompt_tokens: _Floats
     completion_tokens: _Floats
 
@@ -192,6 +196,8 @@ class RouterModel:
         From the exponential of a log length to a mean length.
     token_limit : ndarray of shape (n_models,)
         Longest expected answer, in tokens.
+    recalibration : Recalibration
+        From expected quality to the probability of a good answer.
     """
 
     scaler: BlockScaler
@@ -204,6 +210,7 @@ class RouterModel:
     links: tuple[QualityLink, ...]
     token_factor: _Floats
     token_limit: _Floats
+    recalibration: Recalibration
     _cluster_squares: _Array = field(init=False, repr=False, compare=False)
     _readout: _Readout = field(init=False, repr=False, compare=False)
 
@@ -273,7 +280,8 @@ class RouterModel:
         log_tokens = np.clip(latent[:, first:-1], 0.0, _MAX_LOG_TOKENS)
         completion = np.clip(np.exp(log_tokens) * self.token_factor, 1.0, self.token_limit)
         prompt = np.maximum(characters * np.exp(np.clip(latent[:, -1], -4.0, 1.0)), 1.0)
-        return Scores(self._readout.quality(latent), prompt, completion)
+        quality = self._readout.quality(latent)
+        return Scores(quality, self.recalibration.probability(quality), prompt, completion)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""
@@ -287,6 +295,7 @@ class RouterModel:
             "cluster_values": self.cluster_values,
             "token_factor": self.token_factor,
             "token_limit": self.token_limit,
+            "recalibration": self.recalibration.values,
             "link_columns": np.array([[k.columns.start, k.columns.stop] for k in self.links]),
             "link_logistic": np.array([k.logistic for k in self.links]),
             "link_weight": np.array([k.weight for k in self.links]),
@@ -369,6 +378,7 @@ class RouterModel:
             links=tuple(links),
             token_factor=stored("token_factor", double, n_models),
             token_limit=stored("token_limit", double, n_models),
+            recalibration=Recalibration(stored("recalibration", double, n_models, KNOTS.size)),
         )
 
 

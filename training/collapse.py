@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from router.blocks import BlockScaler
 from router.model import NeighbourHead, QualityLink, RouterModel
+from router.recalibration import Recalibration
 from router.training.heads import ClusterTable, FittedHead, LinearWeights, NeighbourTable
 from router.training.lengths import FittedLengths
 from router.training.stacking import FittedStack
@@ -51,6 +52,7 @@ def collapse(
     lengths: FittedLengths,
     scaler: BlockScaler,
     scaled: _Array,
+    recalibration: Recalibration,
 ) -> RouterModel:
     """Fold everything that is linear into one weight matrix.
 
@@ -68,6 +70,8 @@ def collapse(
         The feature blocks.
     scaled : ndarray of shape (n, n_features)
         Scaled features of the training prompts, for the bank of neighbours.
+    recalibration : Recalibration
+        From expected quality to the probability of a good answer.
 
     Returns
     -------
@@ -116,6 +120,7 @@ def collapse(
         links=tuple(_links(kept, shares, total)),
         token_factor=lengths.factor,
         token_limit=lengths.limit,
+        recalibration=recalibration,
     )
 
 

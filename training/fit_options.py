@@ -51,7 +51,7 @@ class FitOptions:
     dial: DialShape = field(default_factory=DialShape)
 
     def __post_init__(self) -> None:
-        for field, known in (("blocks", BLOCKS), ("heads", FAMILIES)):
-            names = getattr(self, field)
+        for part, known in (("blocks", BLOCKS), ("heads", FAMILIES)):
+            names = getattr(self, part)
             if not names or not set(names) <= set(known):
-                raise ConfigError(f"{field} is {names!r}: use one or more of {', '.join(known)}")
+                raise ConfigError(f"{part} is {names!r}: use one or more of {', '.join(known)}")

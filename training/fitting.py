@@ -23,6 +23,7 @@ from router.training.crossfit import CrossFit, assign_folds, cross_fit
 from router.training.fit_options import FitOptions
 from router.training.heads import HeadBank, TrainingBlocks
 from router.training.lengths import FittedLengths, fit_lengths
+from router.training.recalibrate import fit_recalibration
 from router.training.stacking import FittedStack, Stack, fit_stack, stack_variants
 from router.training.targets import Targets
 
@@ -205,7 +206,15 @@ def fit_router(
         dial = Dial.measure(expected, energy, measured, energy_j, means, reference, options.dial)
 
         say("fitting on all prompts")
-        model = collapse(bank.fit_final(stacked), stacks, shares, lengths, scaler, bank.scaled)
+        model = collapse(
+            bank.fit_final(stacked),
+            stacks,
+            shares,
+            lengths,
+            scaler,
+            bank.scaled,
+            fit_recalibration(expected, quality),
+        )
     return FittedRouter(
         model=model,
         reference=reference,

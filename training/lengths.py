@@ -14,7 +14,9 @@ __all__ = ["FittedLengths", "fit_lengths"]
 _Array = NDArray[np.float64]
 
 _QUANTILES = (0.1, 0.9)
-_MAX_SMEAR = 4.0
+_ITERATIONS = 30
+_MAX_SLOPE = 1.5
+_MAX_SURPRISE = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class FittedLengths:
     weights : ndarray of shape (n_candidates, n_targets)
         Non-negative weights of the candidates.
     factor : ndarray of shape (n_models,)
-        From the exponential of a log length to the mean length (Duan, "Smearing estimate", 1983).
+        From the exponential of a log length to the mean length.
     limit : ndarray of shape (n_models,)
         Longest answer seen, in tokens.
     low, high : ndarray of shape (n_models,)
@@ -92,8 +94,14 @@ def fit_lengths(
         axis=1,
     )
     expected = np.einsum("cnk,ck->nk", candidates - mean, weights) + mean
+    # Energy needs the mean of a skewed length. One factor for all prompts gives it only where
+    # every length is equally uncertain; a slope beside it also holds where long ones are more so.
+    slope, factor = np.ones(mean.size), np.ones(mean.size - 1)
+    for j in range(factor.size):
+        slope[j], factor[j] = _mean_length(log_tokens[:, j], expected[:, j] - mean[j], mean[j])
+    weights = weights * slope
+    expected = (expected - mean) * slope + mean
     residual = (truth - expected)[:, :-1]
-    factor = np.clip(np.exp(residual).mean(axis=0), 1.0 / _MAX_SMEAR, _MAX_SMEAR)
     low, high = np.quantile(np.exp(residual) / factor, _QUANTILES, axis=0)
     return FittedLengths(
         mean=mean,
@@ -103,3 +111,26 @@ def fit_lengths(
         low=np.minimum(low, 1.0),
         high=np.maximum(high, 1.0),
     )
+
+
+def _mean_length(log_tokens: _Array, movement: _Array, mean: float) -> tuple[float, float]:
+    """Slope and factor with which ``exp(mean + slope * movement) * factor`` is the mean length.
+
+    Poisson regression with a log link by iterated least squares: for any lengths it estimates
+    the mean, and its predictions add up to what was seen (Gourieroux, Monfort and Trognon,
+    "Pseudo maximum likelihood methods: applications to Poisson models", Econometrica 1984).
+    """
+    # a runaway answer says little about the next one, and alone could carry the whole mean
+    scaled = np.exp(np.minimum(log_tokens - mean, movement + _MAX_SURPRISE))
+    slope, offset = 1.0, 0.0
+    for _ in range(_ITERATIONS):
+        offset = float(np.log(scaled.mean() / np.exp(slope * movement).mean()))
+        fitted = np.exp(offset + slope * movement)
+        centred = movement - np.average(movement, weights=fitted)
+        spread = float(fitted @ centred**2)
+        if spread <= 1e-12:
+            break
+        step = float((scaled - fitted) @ centred) / spread
+        slope = float(np.clip(slope + np.clip(step, -0.5, 0.5), 0.0, _MAX_SLOPE))
+    offset = float(np.log(scaled.mean() / np.exp(slope * movement).mean()))
+    return slope, float(np.exp(offset))

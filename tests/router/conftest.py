@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +20,7 @@ from router.dial import Dial, PoolMeans, Setting
 from router.features import FeatureExtractor, FeatureSpec
 from router.model import NeighbourHead, QualityLink, RouterModel
 from router.pool import Pool, PoolModel
+from router.recalibration import KNOTS, Recalibration
 from router.router import Router
 
 GOLDEN = ("Why is the sky blue?", "Compute 12 + 34 * 5.", "")
@@ -91,6 +94,7 @@ def model(extractor: FeatureExtractor) -> RouterModel:
         links=links,
         token_factor=np.array([1.0, 1.1, 1.2]),
         token_limit=np.array([2000.0, 3000.0, 4000.0]),
+        recalibration=Recalibration(KNOTS * np.array([[0.9], [1.0], [1.1]])),
     )
 
 
@@ -178,3 +182,23 @@ def prompts() -> list[Any]:
         *(f"Prompt number {i} about {'letters' * (i % 5)}." for i in range(40)),
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
     ]
+
+
+@pytest.fixture(scope="session")
+def faults() -> Any:
+    """The module fault_server.py beside this file: a server that fails on command."""
+    name = "wattroute_fault_server"
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fault_server.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def fault_server(faults: Any) -> Iterator[Any]:
+    """A running FaultServer."""
+    with faults.FaultServer() as server:
+        yield server

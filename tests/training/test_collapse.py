@@ -12,6 +12,7 @@ from router.eval.protocol import feature_rows
 from router.features import FeatureExtractor, Features, FeatureSpec
 from router.messages import prompt_text
 from router.model import RouterModel
+from router.recalibration import Recalibration
 from router.training import heads
 from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
@@ -46,6 +47,7 @@ class Case:
             self.lengths,
             self.scaler,
             self.bank.scaled,
+            Recalibration.identity(N_MODELS),
         )
 
     def without(self, kind: str) -> Case:

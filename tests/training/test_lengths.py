@@ -89,3 +89,18 @@ def test_copies_of_the_rows_change_nothing():
     for name in FittedLengths.__slots__:
         if name not in ("low", "high"):  # quantiles of twice as many values lie elsewhere
             np.testing.assert_allclose(getattr(twice, name), getattr(once, name), rtol=1e-5)
+
+
+def test_means_hold_where_long_answers_are_less_certain():
+    rng = np.random.default_rng(3)
+    n = 6000
+    hard = rng.random((n, N_MODELS)) < 0.3
+    centre = np.where(hard, 7.0, 4.0)
+    log_tokens = centre + np.where(hard, 1.0, 0.1) * rng.standard_normal((n, N_MODELS))
+    ratio = np.full(n, np.log(0.25))
+    candidates = np.hstack([centre, ratio[:, None]])[None].astype(np.float32)
+    fitted = fit_lengths(log_tokens, ratio, candidates)
+    expected = fitted.tokens(fitted.log_lengths(candidates))
+    tokens = np.exp(log_tokens)
+    for rows in (hard[:, 0], ~hard[:, 0]):
+        assert expected[rows, 0].mean() == pytest.approx(tokens[rows, 0].mean(), rel=0.06)
