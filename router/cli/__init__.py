@@ -24,25 +24,36 @@ _GROUP = "wattroute.commands"
 _BUILT_IN = {
     "models": "router.cli.models:models",
     "route": "router.cli.route:route",
+    "serve": "router.cli.serve:serve",
 }
 
 _SUMMARIES = {
+    "ablate": "Measure what each part of the router is worth.",
+    "add-model": "Add a model to a stored router with a few graded prompts.",
     "benchmark": "Compare a router with every baseline on evaluation runs.",
+    "calibrate": "Certify a stored router's quality bars on new runs.",
     "demo": "Train, benchmark and try a router on the default evaluation runs.",
     "evaluate": "Measure a stored router on evaluation runs.",
+    "learning-curve": "Show how the router gains with the number of graded prompts.",
     "models": "List the models that are known, with their energy.",
+    "monitor": "Watch feedback for drift that breaks the quality promise.",
     "route": "Choose the model for one prompt and say why.",
+    "select-prompts": "Propose the prompts that are most worth grading.",
+    "serve": "Serve an OpenAI-compatible proxy that routes each call.",
     "train": "Train a router from evaluation runs.",
+    "unseen-tasks": "Measure the router on kinds of tasks that it was not trained on.",
 }
 
 _EXTRA_OF_MODULE = {
     "httpx": "serve",
     "joblib": "train",
+    "jsonschema": "collect",
     "matplotlib": "train",
     "mlflow": "train",
     "openai": "client",
     "pandas": "train",
     "pyarrow": "train",
+    "ray": "ray",
     "reasoning_gym": "train",
     "scipy": "train",
     "sentence_transformers": "encoders",
