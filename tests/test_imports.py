@@ -120,6 +120,8 @@ def test_never_runs_code_from_data(path: Path):
                     assert isinstance(keyword.value, ast.Constant), f"line {node.lineno}"
                     assert keyword.value.value is False, f"line {node.lineno}"
             name = ast.unparse(node.func)
+            if path.name == "sandbox_child.py" and name == "exec":
+                continue  # what it is for, after it has locked itself down
             assert name not in {"eval", "exec", "torch.load", "joblib.load"}, f"line {node.lineno}"
             if name in {"np.load", "numpy.load"}:
                 given = {keyword.arg for keyword in node.keywords}

@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from router.errors import ConfigError
-from router.eval.grading import sandbox_child
 
 __all__ = ["SandboxLimits", "SandboxResult", "run_sandboxed"]
 
@@ -116,6 +115,8 @@ def run_sandboxed(*parts: str, limits: SandboxLimits | None = None) -> SandboxRe
     limits = limits or SandboxLimits()
     if not sys.platform.startswith("linux"):
         raise ConfigError("running code needs Linux with Landlock and seccomp: grade it there")
+    from router.eval.grading import sandbox_child  # needs what only Linux has
+
     token = secrets.token_hex(16)
     with tempfile.TemporaryDirectory(prefix="wattroute-") as name:
         folder = Path(name).resolve()
@@ -132,7 +133,14 @@ def run_sandboxed(*parts: str, limits: SandboxLimits | None = None) -> SandboxRe
             "token": token,
         }
         with (folder / "output").open("w+b") as output:
-            code = _run(json.dumps(job).encode(), work, passed_write, output.fileno(), limits)
+            code = _run(
+                sandbox_child.__file__,
+                json.dumps(job).encode(),
+                work,
+                passed_write,
+                output.fileno(),
+                limits,
+            )
             os.close(passed_write)
             with os.fdopen(passed_read, "rb") as pipe:
                 ran = pipe.read(len(token) + 1) == token.encode()
@@ -145,13 +153,17 @@ def run_sandboxed(*parts: str, limits: SandboxLimits | None = None) -> SandboxRe
         )
     if ran and code == 0:
         return SandboxResult(True, "passed", text)
+    if code == sandbox_child.FAILED and "MemoryError" not in text[-200:]:
+        return SandboxResult(False, "failed", text)
     return SandboxResult(False, _reason(code, text), text)
 
 
-def _run(job: bytes, work: Path, passed_fd: int, output_fd: int, limits: SandboxLimits) -> int:
+def _run(
+    script: str, job: bytes, work: Path, passed_fd: int, output_fd: int, limits: SandboxLimits
+) -> int:
     """Run the child and return its exit code; -SIGKILL where it took too much time or space."""
     process = subprocess.Popen(
-        [sys.executable, "-I", "-B", "-X", "utf8", sandbox_child.__file__],
+        [sys.executable, "-I", "-B", "-X", "utf8", script],
         stdin=subprocess.PIPE,
         stdout=output_fd,
         stderr=output_fd,
@@ -190,4 +202,4 @@ def _reason(code: int, output: str) -> str:
         return "stopped"
     if "MemoryError" in output[-200:]:
         return "memory limit"
-    return "failed" if code == sandbox_child.FAILED else "ended early"
+    return "ended early"

@@ -15,6 +15,8 @@ import sys
 import sysconfig
 import traceback
 
+__all__ = ["FAILED", "NOT_LOCKED", "main"]
+
 NOT_LOCKED = 97
 FAILED = 98
 

@@ -23,6 +23,7 @@ _GROUP = "wattroute.commands"
 
 _BUILT_IN = {
     "models": "router.cli.models:models",
+    "monitor": "router.cli.monitor:monitor",
     "route": "router.cli.route:route",
     "serve": "router.cli.serve:serve",
 }
@@ -32,12 +33,15 @@ _SUMMARIES = {
     "add-model": "Add a model to a stored router with a few graded prompts.",
     "benchmark": "Compare a router with every baseline on evaluation runs.",
     "calibrate": "Certify a stored router's quality bars on new runs.",
+    "collect": "Ask models prompts, grade the answers and write evaluation runs.",
     "demo": "Train, benchmark and try a router on the default evaluation runs.",
     "evaluate": "Measure a stored router on evaluation runs.",
+    "import": "Turn the results of other evaluation tools into evaluation runs.",
     "learning-curve": "Show how the router gains with the number of graded prompts.",
     "models": "List the models that are known, with their energy.",
     "monitor": "Watch feedback for drift that breaks the quality promise.",
     "route": "Choose the model for one prompt and say why.",
+    "runs": "Describe evaluation runs.",
     "select-prompts": "Propose the prompts that are most worth grading.",
     "serve": "Serve an OpenAI-compatible proxy that routes each call.",
     "train": "Train a router from evaluation runs.",

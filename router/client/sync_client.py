@@ -1,0 +1,247 @@
+"""The client: openai's, with routing before each call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self, cast
+
+import openai
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
+
+from router.client.answers import Recorder, RoutedCompletion
+from router.client.calls import (
+    SESSION_HEADER,
+    answered,
+    broken_body,
+    chunk_type,
+    current_plan,
+    failure_of,
+    final_error,
+    header,
+    is_raw,
+    list_options,
+    parser_of,
+    reads_late,
+    routed_body,
+    sending,
+    try_options,
+)
+from router.client.chat import RoutedChat
+from router.client.settings import BASE_URL, Routing, environment_key
+from router.client.streams import RoutedStream
+from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes
+
+__all__ = ["OpenAI"]
+
+
+class OpenAI(openai.OpenAI):
+    """openai's client with ``model="auto"``; every other model and endpoint is untouched.
+
+    Parameters
+    ----------
+    router : Routes, str or Path, optional
+        A `router.Router`, a `router.rules.TaskRules`, or the folder of a stored router, which
+        is loaded at the first request.
+    quality : float
+        Share of the reference model's quality that traffic keeps, in (0, 1].
+    min_probability : float, optional
+        Least probability of a good answer on each prompt, in [0, 1].
+    default_model : str, optional
+        Where a request goes when the router fails, nothing fits or no candidate answers; the
+        reference model where not given.
+    plan : str or PlanLimits, optional
+        The plan of the key, ``"free"``, ``"pro"`` or ``"premium"``, for its token caps.
+    retry : RetryPolicy, optional
+        Limits of retries.
+    live_models : bool
+        Whether to ask the API for the models that it serves, at the first request and then
+        every hour.
+    dispatcher : Dispatcher, optional
+        One to share between clients, in the place of `router`, `default_model`, `plan` and
+        `retry`.
+    api_key : str or callable, optional
+        The key; where not given, the environment's ``OXLO_API_KEY``, read at each request.
+    base_url : str, optional
+        The API; Oxlo's where not given.
+    max_retries : int, optional
+        Retries on one model; 2 where not given.
+    organization, project, admin_api_key : str, optional
+        As for openai, but never from the environment: they belong to OpenAI's own API.
+    **options
+        All else that openai's client takes.
+
+    Raises
+    ------
+    ConfigError
+        If an argument is not valid.
+
+    Examples
+    --------
+    >>> from router import Router
+    >>> from router.client import OpenAI
+    >>> client = OpenAI(router=Router.load(), quality=0.95)
+    >>> str(client.base_url)
+    'https://api.oxlo.ai/v1/'
+    """
+
+    def __init__(
+        self,
+        *,
+        router: Routes | str | Path | None = None,
+        quality: float = 0.98,
+        min_probability: float | None = None,
+        default_model: str | None = None,
+        plan: str | PlanLimits | None = None,
+        retry: RetryPolicy | None = None,
+        live_models: bool = True,
+        dispatcher: Dispatcher | None = None,
+        api_key: str | Callable[[], str] | None = None,
+        base_url: Any = None,
+        max_retries: int | None = None,
+        organization: str | None = None,
+        project: str | None = None,
+        admin_api_key: str | None = None,
+        **options: Any,
+    ) -> None:
+        self._routing = Routing.build(
+            router,
+            dispatcher,
+            quality,
+            min_probability,
+            live_models,
+            max_retries,
+            default_model,
+            plan,
+            retry,
+        )
+        super().__init__(
+            api_key=environment_key if api_key is None else api_key,
+            base_url=BASE_URL if base_url is None else base_url,
+            max_retries=self._routing.max_retries,
+            **options,
+        )
+        # openai takes them from the environment, which is about another API
+        self.organization, self.project = organization, project
+        self.admin_api_key = admin_api_key
+
+    @cached_property
+    def chat(self) -> RoutedChat:
+        """Chat, with completions that route."""
+        return RoutedChat(self)
+
+    @property
+    def dispatcher(self) -> Dispatcher:
+        """What decides and remembers; shared with copies of this client."""
+        return self._routing.dispatcher
+
+    def copy(
+        self,
+        *,
+        quality: float | None = None,
+        min_probability: float | None = None,
+        _extra_kwargs: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> Self:
+        """Return a client with some options changed and the same router.
+
+        Parameters
+        ----------
+        quality, min_probability : float, optional
+            As for the class; what is not given stays.
+        **options
+            As for openai's ``copy``.
+        """
+        routing = self._routing.for_copy(quality, min_probability)
+        copied = super().copy(_extra_kwargs={**(_extra_kwargs or {}), **routing}, **options)
+        return copied
+
+    with_options = copy
+
+    def request(
+        self, cast_to: Any, options: Any, *, stream: bool = False, stream_cls: Any = None
+    ) -> Any:
+        """Send a request; one for ``model="auto"`` is routed."""
+        body = routed_body(options, self._routing.extension())
+        if cast_to is ChatCompletion:
+            cast_to = RoutedCompletion
+        chunk = chunk_type(stream_cls)
+        if stream and (body is not None or chunk is ChatCompletionChunk):
+            stream_cls = cast(Any, RoutedStream)[chunk or ChatCompletionChunk]
+        if body is None:
+            with sending(None):
+                return super().request(cast_to, options, stream=stream, stream_cls=stream_cls)
+        key = self._key(options)
+        self._refresh_models(key, options)
+        plan = self.dispatcher.plan(
+            body,
+            key=key,
+            session=header(options, SESSION_HEADER),
+            retry=self._routing.retry(options.get_max_retries(self.max_retries)),
+        )
+        recorder = Recorder(plan, parser_of(options))
+        response: Any = None
+        last: Exception | None = None
+        while (step := plan.next()) is not None:
+            if step.wait_s > 0:
+                time.sleep(step.wait_s)
+            tried, response = try_options(options, step, recorder), None
+            try:
+                with sending(plan):
+                    response = super().request(cast_to, tried, stream=stream, stream_cls=stream_cls)
+                if isinstance(response, RoutedStream):
+                    response.peek()
+                    plan.began()
+            except BaseException as error:
+                if isinstance(response, RoutedStream):
+                    response.response.close()
+                failure = None if plan.answering or plan.over else failure_of(error)
+                if failure is None or not isinstance(error, Exception):
+                    plan.cancelled()
+                    raise
+                plan.failed(failure)
+                last = error
+            else:
+                return recorder.kept_on(response)
+        raise final_error(plan, last, self._client.build_request("POST", self.base_url))
+
+    def _should_stream_response_body(self, request: Any) -> bool:
+        # the body is read in _process_response, where it is clear that an answer has begun
+        return current_plan() is not None or super()._should_stream_response_body(request)
+
+    def _process_response(self, *, response: Any, stream: bool, **rest: Any) -> Any:
+        plan = current_plan()
+        if plan is not None:
+            if not stream and not reads_late(response):
+                try:
+                    response.read()
+                except Exception as error:
+                    raise broken_body(plan, response, error) from error
+                answered(plan, response.content)
+            elif is_raw(response):
+                plan.began()
+        return super()._process_response(response=response, stream=stream, **rest)
+
+    def _key(self, options: Any) -> str | None:
+        given = header(options, "authorization")
+        if given is not None:
+            return given
+        provider = self._api_key_provider
+        return environment_key() if provider is environment_key else self.api_key or None
+
+    def _refresh_models(self, key: str | None, options: Any) -> None:
+        live = self.dispatcher.live
+        if not self._routing.live_models or not live.claim(key):
+            return
+        try:
+            payload = self.get(
+                "/models",
+                cast_to=object,
+                options=list_options(options),
+            )
+        except Exception:  # whatever it is, the request itself may still work
+            live.failed(key)
+        else:
+            live.update(key, payload)
