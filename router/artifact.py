@@ -27,20 +27,23 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from router.calibration import Calibration
 from router.dial import Dial
 from router.errors import ArtifactError, ConfigError
 from router.features import FeatureSpec
 from router.model import RouterModel
+from router.novelty import NoveltyGuard
 from router.pool import Pool, PoolModel
 
-__all__ = ["FORMAT_VERSION", "Artifact", "read_artifact", "write_artifact"]
+__all__ = ["FORMAT_VERSION", "Artifact", "artifact_digest", "read_artifact", "write_artifact"]
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.npz"
 CARD_FILE = "README.md"
 
 _FILES = frozenset({CARD_FILE, MANIFEST_FILE, MODEL_FILE})
+_GUARD_PREFIX = "guard_"
 _NUMBER_KINDS = "fiub"
 _MODEL_KEYS = (
     "name",
@@ -84,6 +87,10 @@ class Artifact:
         Prompts and the qualities that they must score.
     lineage : mapping
         Data digest, seed, versions, evidence: JSON types.
+    guard : NoveltyGuard or None
+        Notices prompts unlike those of training; None for a router that does not look.
+    calibration : Calibration or None
+        What calibration prompts allow to be promised; None for a router that promises nothing.
     """
 
     model: RouterModel
@@ -97,6 +104,8 @@ class Artifact:
     fingerprint: str
     golden: tuple[tuple[str, tuple[float, ...]], ...]
     lineage: Mapping[str, Any]
+    guard: NoveltyGuard | None = None
+    calibration: Calibration | None = None
 
 
 def write_artifact(artifact: Artifact, folder: str | Path, card: str) -> None:
@@ -120,7 +129,7 @@ def write_artifact(artifact: Artifact, folder: str | Path, card: str) -> None:
     """
     # a link to a folder stays a link
     target = Path(folder).resolve()
-    contents = {MODEL_FILE: _packed(artifact.model), CARD_FILE: card.encode()}
+    contents = {MODEL_FILE: _packed(_stored_arrays(artifact)), CARD_FILE: card.encode()}
     contents[MANIFEST_FILE] = _manifest_bytes(artifact, contents)
     try:
         _check_replaceable(target)
@@ -170,11 +179,32 @@ def read_artifact(folder: str | Path) -> Artifact:
             )
         _read_checked(path / CARD_FILE, hashes[CARD_FILE])
         packed = _read_checked(path / MODEL_FILE, hashes[MODEL_FILE])
-        artifact = _artifact(manifest, RouterModel.from_arrays(_arrays(path / MODEL_FILE, packed)))
+        artifact = _artifact(manifest, _arrays(path / MODEL_FILE, packed))
         _check_sizes(artifact)
     except (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise ArtifactError(f"{path} is damaged ({error!r}): {_REMEDY}") from error
     return artifact
+
+
+def artifact_digest(folder: str | Path) -> str:
+    """Return the digest of a stored router, by which another version can name it.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Folder that :func:`write_artifact` wrote.
+
+    Returns
+    -------
+    str
+        SHA-256 of its manifest, which holds those of the other files.
+
+    Raises
+    ------
+    ArtifactError
+        If there is no router.
+    """
+    return str(_read_manifest(Path(folder)).get("sha256"))
 
 
 def _check_replaceable(target: Path) -> None:
@@ -215,11 +245,16 @@ def _replace(target: Path, contents: Mapping[str, bytes]) -> None:
     shutil.rmtree(staging, ignore_errors=True)
 
 
-def _packed(model: RouterModel) -> bytes:
+def _stored_arrays(artifact: Artifact) -> dict[str, NDArray[Any]]:
+    guard = {} if artifact.guard is None else artifact.guard.to_arrays()
+    return artifact.model.to_arrays() | {_GUARD_PREFIX + name: a for name, a in guard.items()}
+
+
+def _packed(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     """Return the arrays as npz, in which nothing depends on the time or the place."""
     buffer = BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, array in model.to_arrays().items():
+        for name, array in arrays.items():
             _check_finite(name, array)
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                 np.lib.format.write_array(file, array, allow_pickle=False)
@@ -244,6 +279,7 @@ def _manifest_bytes(artifact: Artifact, contents: Mapping[str, bytes]) -> bytes:
         "assumed_tokens": list(artifact.assumed_tokens),
         "golden": [[prompt, list(scores)] for prompt, scores in artifact.golden],
         "lineage": dict(artifact.lineage),
+        "calibration": None if artifact.calibration is None else artifact.calibration.to_dict(),
         "files": {name: _sha256(data) for name, data in contents.items()},
     }
     try:
@@ -257,10 +293,15 @@ def _json(manifest: Mapping[str, Any]) -> bytes:
     return (json.dumps(manifest, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()
 
 
-def _artifact(manifest: Mapping[str, Any], model: RouterModel) -> Artifact:
-    pool = manifest["pool"]
+def _artifact(manifest: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> Artifact:
+    pool, calibration = manifest["pool"], manifest.get("calibration")
+    guard = {
+        name.removeprefix(_GUARD_PREFIX): array
+        for name, array in arrays.items()
+        if name.startswith(_GUARD_PREFIX)
+    }
     return Artifact(
-        model=model,
+        model=RouterModel.from_arrays(arrays),
         pool=Pool(pool["name"], tuple(PoolModel(**row) for row in pool["models"])),
         reference=int(manifest["reference"]),
         dial=Dial.from_dict(manifest["dial"]),
@@ -273,6 +314,8 @@ def _artifact(manifest: Mapping[str, Any], model: RouterModel) -> Artifact:
             (str(prompt), tuple(map(float, scores))) for prompt, scores in manifest["golden"]
         ),
         lineage=dict(manifest["lineage"]),
+        guard=NoveltyGuard.from_arrays(guard) if guard else None,
+        calibration=None if calibration is None else Calibration.from_dict(calibration),
     )
 
 
@@ -287,6 +330,12 @@ def _check_sizes(artifact: Artifact) -> None:
         len(artifact.dial.means.energy_j),
         *(len(scores) for _, scores in artifact.golden),
     }
+    if artifact.guard is not None:
+        sizes.add(len(artifact.guard.reach))
+        if artifact.guard.neighbourhood.space.centre.size != artifact.model.scaler.mean.size:
+            raise ValueError("its guard is for other features")
+    if artifact.calibration is not None:
+        sizes.add(artifact.calibration.floors.n_models)
     if sizes != {n_models} or not 0 <= artifact.reference < n_models:
         raise ValueError(f"its parts are not all for {n_models} models")
 

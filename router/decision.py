@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from router.certificate import Certificate, FloorCertificate
 from router.energy import EnergyInterval
 
 __all__ = ["Candidate", "Decision", "RoutedModel"]
@@ -38,7 +39,7 @@ class Candidate:
     model : str
         Id in the API.
     probability : float
-        Probability of a good answer.
+        Probability of a good answer, one with a quality of at least one half.
     energy_j : EnergyInterval
         Energy of the request in joules, with its basis.
     completion_tokens : float
@@ -73,7 +74,7 @@ class Decision:
         The quality bar: the share of the reference model's mean quality that traffic keeps.
     price : float or None
         The energy price that the bar was turned into, in quality per joule; None where the
-        bar is met by the reference model alone.
+        bar is met by the reference model alone or the prompt is unlike those of training.
     shrinkage : float or None
         How far expected qualities were moved towards the pool's means, from 0 to 1 (one model
         for all prompts); None like the price.
@@ -81,12 +82,25 @@ class Decision:
         Expected tokens of the prompt.
     candidates : tuple of Candidate
         Every model of the pool, in the pool's order.
+    ranking : tuple of str
+        Ids of the models that may be chosen, in the order in which to try them should one
+        fail: the chosen one, the others that reach ``min_probability`` by falling bargain at the
+        price in force, models that others beat in quality and energy, and last, for callers that
+        would rather have any answer than none, those below ``min_probability``.
     reason : str
         Why the model was chosen, in a sentence.
     reference : str
         Id of the reference model.
     warnings : tuple of str
-        What the caller should know, such as a bar that only the reference model meets.
+        What the caller should know, such as a bar that is not certified.
+    certificate : Certificate or None
+        Whether the bar is promised, and on what grounds; None from what is not calibrated.
+    floor_certificate : FloorCertificate or None
+        The same of ``min_probability`` for the chosen model; None without one.
+    novelty : float or None
+        Share of prompts like those of training that are less unlike the training prompts, in
+        [0, 1]; about uniform for prompts like them. None where the guard is off or the router has
+        none.
     """
 
     model: str
@@ -97,9 +111,13 @@ class Decision:
     shrinkage: float | None
     prompt_tokens: float
     candidates: tuple[Candidate, ...]
+    ranking: tuple[str, ...]
     reason: str
     reference: str
     warnings: tuple[str, ...] = ()
+    certificate: Certificate | None = None
+    floor_certificate: FloorCertificate | None = None
+    novelty: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON types, under the names of its attributes.
@@ -110,4 +128,5 @@ class Decision:
             With an energy as ``value_j``, ``low_j``, ``high_j`` and ``basis``, all in joules.
         """
         decision = asdict(self)
-        return decision | {key: list(decision[key]) for key in ("candidates", "warnings")}
+        listed = ("candidates", "ranking", "warnings")
+        return decision | {key: list(decision[key]) for key in listed}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.resources import files
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from router.artifact import MANIFEST_FILE, Artifact, read_artifact
+from router.clusters import AUTO, PromptClusters
 from router.decision import Candidate, Decision, RoutedModel
-from router.dial import Setting, choose, shrink
 from router.encoders import Encoder
-from router.energy import Basis, EnergyInterval, weakest_basis
+from router.energy import EnergyInterval
 from router.errors import ArtifactError, ConfigError, FeatureMismatchError
-from router.features import FeatureExtractor
+from router.features import FeatureExtractor, Features
 from router.messages import Prompt, prompt_text
 from router.model import Scores
-from router.policy import best_bargain
+from router.novelty import NoveltyGuard
+from router.promises import Promise, Promises
+from router.request import Request, checked_number
+from router.request_energy import RequestEnergy
 
-__all__ = ["Router"]
+__all__ = ["Router", "router_folder"]
 
 _Floats = NDArray[np.float64]
 
@@ -40,9 +44,15 @@ class Router:
         A trained router.
     encoder : Encoder, optional
         Takes the place of the encoder that the artifact names; its fingerprint must match.
+    uncertified : {"reference", "estimate"}, optional
+        What serves a quality bar that is not certified: the reference model, or the setting that
+        kept the bar out of fold, without a promise. Where absent, the reference model; but the
+        estimate for a router that was never calibrated and so certifies nothing.
 
     Raises
     ------
+    ConfigError
+        If `uncertified` is neither of the two.
     FeatureMismatchError
         If the features computed here are not those of training.
     ArtifactError
@@ -56,11 +66,18 @@ class Router:
     True
     """
 
-    def __init__(self, artifact: Artifact, *, encoder: Encoder | None = None) -> None:
+    def __init__(
+        self,
+        artifact: Artifact,
+        *,
+        encoder: Encoder | None = None,
+        uncertified: str | None = None,
+    ) -> None:
         self._artifact = artifact
         self._extractor = FeatureExtractor(artifact.features, encoder)
         self._ids = tuple(model.api_id for model in artifact.pool.models)
-        self._energy = _RequestEnergy.build(artifact)
+        self._energy = RequestEnergy.build(artifact)
+        self._promises = Promises(artifact.calibration, artifact.dial, uncertified)
         if self._extractor.fingerprint() != artifact.fingerprint:
             raise FeatureMismatchError(
                 "the features computed here differ from those the router was trained with: "
@@ -76,7 +93,13 @@ class Router:
         self._check_golden()
 
     @classmethod
-    def load(cls, path: str | Path | None = None, *, encoder: Encoder | None = None) -> Router:
+    def load(
+        cls,
+        path: str | Path | None = None,
+        *,
+        encoder: Encoder | None = None,
+        uncertified: str | None = None,
+    ) -> Router:
         """Load a stored router.
 
         Parameters
@@ -86,6 +109,8 @@ class Router:
             bundled one wherever no such folder exists.
         encoder : Encoder, optional
             Takes the place of the encoder that the router names.
+        uncertified : {"reference", "estimate"}, optional
+            What serves a quality bar that is not certified, as for :class:`Router`.
 
         Returns
         -------
@@ -94,12 +119,14 @@ class Router:
 
         Raises
         ------
+        ConfigError
+            If `uncertified` is neither of the two.
         ArtifactError
             If it is missing, damaged or of another format.
         FeatureMismatchError
             If the features computed here are not those of training.
         """
-        return cls(read_artifact(_resolve(path)), encoder=encoder)
+        return cls(read_artifact(router_folder(path)), encoder=encoder, uncertified=uncertified)
 
     @property
     def artifact(self) -> Artifact:
@@ -125,7 +152,12 @@ class Router:
         prompt: Prompt,
         *,
         quality: float = 0.98,
+        confidence: float = 0.9,
         min_probability: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
+        allowed: Collection[str] | None = None,
+        guard: bool = True,
         embedding: ArrayLike | None = None,
     ) -> Decision:
         """Choose the model for one prompt.
@@ -137,9 +169,30 @@ class Router:
         quality : float
             Share of the reference model's mean quality that traffic like this keeps, in
             (0, 1].
+        confidence : float
+            Chance with which that is to be promised, in (0, 1). `Decision.certificate` says
+            whether calibration prompts support the promise; what serves where they do not is for
+            `uncertified` to say.
         min_probability : float, optional
             Only models with at least this probability of a good answer on this prompt, in
-            [0, 1]; the reference model where there is none.
+            [0, 1]; the reference model where there is none. The bar is then kept by estimate, and
+            `Decision.floor_certificate` says whether the chosen model's answers are certified to
+            be that often good.
+        group : str, optional
+            Kind of the prompt, a task label of the calibration prompts: the bar is then promised
+            for prompts of this kind by themselves. ``auto`` finds the kind where kinds were
+            discovered for want of labels.
+        uncertified : {"reference", "estimate"}, optional
+            What serves a bar that is not certified; as the router was told where absent.
+        allowed : collection of str, optional
+            Ids of the models that may be chosen, such as those that can read the request's
+            images and have not just failed; all where absent. Where the reference model is not
+            among them, the one with the best mean quality on the training prompts stands in
+            for it.
+        guard : bool
+            Whether a prompt unlike those of training, for which the router's expectations are
+            guesses, goes to a model that was fixed beforehand: the one of least energy that is
+            trusted to keep the bar on kinds of tasks not seen, often the reference model.
         embedding : array-like of shape (n_embedding,), optional
             The prompt's embedding, for routers trained on precomputed ones.
 
@@ -162,7 +215,15 @@ class Router:
         embeddings: list[Any] | None = None if embedding is None else [embedding]
         try:
             return self.route_many(
-                [prompt], quality=quality, min_probability=min_probability, embeddings=embeddings
+                [prompt],
+                quality=quality,
+                confidence=confidence,
+                min_probability=min_probability,
+                group=group,
+                uncertified=uncertified,
+                allowed=allowed,
+                guard=guard,
+                embeddings=embeddings,
             )[0]
         except ConfigError:
             # a malformed prompt is named as one, not as the first of many
@@ -174,7 +235,12 @@ class Router:
         prompts: Sequence[Prompt],
         *,
         quality: float = 0.98,
+        confidence: float = 0.9,
         min_probability: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
+        allowed: Collection[str] | None = None,
+        guard: bool = True,
         embeddings: ArrayLike | None = None,
     ) -> list[Decision]:
         """Choose the models for many prompts; each as :meth:`route` would.
@@ -183,7 +249,7 @@ class Router:
         ----------
         prompts : sequence of Prompt
             The prompts.
-        quality, min_probability
+        quality, confidence, min_probability, group, uncertified, allowed, guard
             As in :meth:`route`.
         embeddings : array-like of shape (n_prompts, n_embedding), optional
             Embeddings of the prompts.
@@ -198,26 +264,68 @@ class Router:
         ConfigError
             If an argument is out of range or a prompt is malformed.
         """
-        bar = _number("quality", quality)
-        setting = self._artifact.dial.setting_for(bar)
-        floor = None if min_probability is None else _number("min_probability", min_probability)
-        if floor is not None and not 0.0 <= floor <= 1.0:
-            raise ConfigError(f"min_probability is {floor!r}: use a probability in [0, 1]")
-        scores = self.score(prompts, embeddings)
+        bar = checked_number("quality", quality)
+        promises = partial(
+            self._promises.promise,
+            bar,
+            checked_number("confidence", confidence),
+            uncertified=uncertified,
+        )
+        watch = self._artifact.guard if guard else None
+        request = partial(
+            self._request, min_probability=min_probability, allowed=allowed, watched=guard
+        )
+        if group is not None and not isinstance(group, str):
+            raise ConfigError(f"group is {group!r}: use the name of a kind of prompts")
+        asked = request(promises(None if group == AUTO else group))
+        features, characters = self._features(prompts, embeddings)
+        if group != AUTO:
+            return self._decide(*asked, features, characters, watch)
+        names = self._clusters().names(features, self._artifact.model.scaler)
+        return [
+            self._decide(*request(promises(name)), row, characters[i : i + 1], watch)[0]
+            for i, (name, row) in enumerate(zip(names, _rows(features), strict=True))
+        ]
+
+    def _decide(
+        self,
+        request: Request,
+        promise: Promise,
+        features: Features,
+        characters: _Floats,
+        guard: NoveltyGuard | None,
+    ) -> list[Decision]:
+        """Return the decisions for prompts of one kind."""
+        scores = self._artifact.model.score(features, characters)
         value_j, low_j, high_j = self._energy.joules(scores)
-        chosen = self._choose(scores.quality, value_j, setting, floor)
+        ranking = request.rank(scores.quality, value_j, scores.probability)
+        asked = [(request, promise)] * len(ranking)
+        novelty: list[float | None] = [None] * len(ranking)
+        if guard is not None:
+            found = guard.novelty(features)
+            novelty = found.tolist()
+            novel = np.flatnonzero(found >= guard.level)
+            if len(novel):
+                careful = request.beyond_training(guard)
+                ranking[novel] = careful.rank(
+                    scores.quality[novel], value_j[novel], scores.probability[novel]
+                )
+                for i in novel.tolist():
+                    asked[i] = careful, promise.void("the prompt is unlike those of training")
         rows = zip(
+            asked,
+            novelty,
             scores.quality.tolist(),
+            scores.probability.tolist(),
             value_j.tolist(),
             low_j.tolist(),
             high_j.tolist(),
             scores.completion_tokens.tolist(),
             scores.prompt_tokens.tolist(),
-            chosen.tolist(),
+            ranking.tolist(),
             strict=True,
         )
-        request = _Request(bar, setting, floor)
-        return [self._decision(request, *row) for row in rows]
+        return [self._decision(*row) for row in rows]
 
     def score(self, prompts: Sequence[Prompt], embeddings: ArrayLike | None = None) -> Scores:
         """Return expected qualities and token counts, without a decision.
@@ -239,47 +347,82 @@ class Router:
         ConfigError
             If a prompt is malformed or `embeddings` does not fit.
         """
+        return self._artifact.model.score(*self._features(prompts, embeddings))
+
+    def _features(
+        self, prompts: Sequence[Prompt], embeddings: ArrayLike | None
+    ) -> tuple[Features, _Floats]:
+        """Return the features and the characters of prompts."""
         listed = _listed(prompts)
         features = self._extractor.extract(listed, embeddings)
         characters = np.array([max(len(prompt_text(p).text), 1) for p in listed], float)
-        return self._artifact.model.score(features, characters)
+        return features, characters
 
-    def _choose(
-        self, quality: _Floats, energy_j: _Floats, setting: Setting | None, floor: float | None
-    ) -> NDArray[np.int64]:
-        reference = self._artifact.reference
-        means = self._artifact.dial.means
-        if floor is None:
-            if setting is None:
-                return np.full(len(quality), reference, np.int64)
-            return choose(quality, energy_j, means, setting)
-        allowed = quality >= floor
-        free = Setting(0.0, 0.0) if setting is None else setting
-        bargain, cost_j = shrink(quality, energy_j, means, free)
-        strict = best_bargain(np.where(allowed, bargain, -np.inf), cost_j, free.price)
-        if setting is None:
-            strict = np.where(allowed[:, reference], reference, strict)
-        return np.where(allowed.any(axis=1), strict, reference)
+    def _clusters(self) -> PromptClusters:
+        """Return the kinds of prompts that calibration discovered."""
+        calibration = self._artifact.calibration
+        if calibration is None or calibration.clusters is None:
+            labels = [] if calibration is None else [g.name for g in calibration.groups[1:]]
+            raise ConfigError(
+                f"group is {AUTO!r}, but this router has no discovered kinds of prompts: "
+                + (f"name one of {', '.join(labels)}" if labels else "leave it out")
+            )
+        return calibration.clusters
+
+    def _request(
+        self,
+        promise: Promise,
+        *,
+        min_probability: float | None,
+        allowed: Collection[str] | None,
+        watched: bool,
+    ) -> tuple[Request, Promise]:
+        """Return the request, and the promise unless the request is beyond it."""
+        if self._artifact.guard is not None and not watched:
+            promise = promise.void("the guard that knows what is covered is off")
+        floor = min_probability
+        if floor is not None:
+            floor = checked_number("min_probability", floor)
+            promise = promise.under_floor()
+        request = Request.build(
+            promise.certificate.bar,
+            promise.setting,
+            floor,
+            allowed,
+            self._ids,
+            self._artifact.reference,
+            self._artifact.dial.means,
+            why_fallback=promise.why_fallback,
+            notes=promise.notes,
+        )
+        if not all(request.allowed):
+            promise = promise.void("not every model of the pool is allowed")
+            request = replace(request, notes=promise.notes)
+        return request, promise
 
     def _decision(
         self,
-        request: _Request,
+        asked: tuple[Request, Promise],
+        novelty: float | None,
         quality: list[float],
+        probability: list[float],
         value_j: list[float],
         low_j: list[float],
         high_j: list[float],
         completion_tokens: list[float],
         prompt_tokens: float,
-        chosen: int,
+        ranking: list[int],
     ) -> Decision:
+        request, promise = asked
+        chosen = ranking[0]
         candidates = tuple(
             Candidate(
                 model=name,
-                probability=quality[j],
+                probability=probability[j],
                 energy_j=EnergyInterval(value_j[j], low_j[j], high_j[j], self._energy.basis[j]),
                 completion_tokens=completion_tokens[j],
                 chosen=j == chosen,
-                reason=request.reason(quality, value_j, j, chosen, self._artifact.reference),
+                reason=request.reason(quality, value_j, probability, j, chosen),
             )
             for j, name in enumerate(self._ids)
         )
@@ -293,9 +436,17 @@ class Router:
             shrinkage=None if request.setting is None else request.setting.shrinkage,
             prompt_tokens=prompt_tokens,
             candidates=candidates,
+            ranking=tuple(self._ids[j] for j in ranking),
             reason=best.reason,
             reference=self.reference,
-            warnings=request.warnings(quality),
+            warnings=request.warnings(probability),
+            certificate=promise.certificate,
+            floor_certificate=None
+            if request.floor is None
+            else self._promises.floor_certificate(
+                promise, request.floor, promise.certificate.confidence, chosen
+            ),
+            novelty=novelty,
         )
 
     def _check_golden(self) -> None:
@@ -314,104 +465,20 @@ class Router:
             )
 
 
-@dataclass(frozen=True, slots=True)
-class _RequestEnergy:
-    """Joules of requests, uncertain in the joules per token and in the answer's length.
+def router_folder(path: str | Path | None = None) -> Path:
+    """Return the folder that :meth:`Router.load` reads.
 
-    All arrays have shape (n_models,).
+    Parameters
+    ----------
+    path : str or Path, optional
+        Folder of a router; the bundled one where absent, or where it is ``models/default`` and
+        no such folder exists.
+
+    Raises
+    ------
+    ArtifactError
+        If this installation has no bundled router.
     """
-
-    joules_per_prompt_token: _Floats
-    joules_per_completion_token: _Floats
-    low_factor: _Floats
-    high_factor: _Floats
-    token_low: _Floats
-    token_high: _Floats
-    basis: tuple[Basis, ...]
-
-    @classmethod
-    def build(cls, artifact: Artifact) -> _RequestEnergy:
-        models = artifact.pool.models
-        return cls(
-            np.array([model.joules_per_prompt_token for model in models]),
-            np.array([model.joules_per_completion_token for model in models]),
-            np.array([model.low_factor for model in models]),
-            np.array([model.high_factor for model in models]),
-            np.array(artifact.token_low),
-            np.array(artifact.token_high),
-            tuple(
-                weakest_basis(model.basis, "assumed" if assumed else "estimated")
-                for model, assumed in zip(models, artifact.assumed_tokens, strict=True)
-            ),
-        )
-
-    def joules(self, scores: Scores) -> tuple[_Floats, _Floats, _Floats]:
-        """Return best estimate, lower and upper end, each of shape (n, n_models)."""
-        prompt_j = scores.prompt_tokens[:, None] * self.joules_per_prompt_token
-        answer_j = scores.completion_tokens * self.joules_per_completion_token
-        value_j = prompt_j + answer_j
-        low_j = (prompt_j + answer_j * self.token_low) * self.low_factor
-        high_j = (prompt_j + answer_j * self.token_high) * self.high_factor
-        # a quantile may lie on the other side of the expected length
-        return value_j, np.minimum(low_j, value_j), np.maximum(high_j, value_j)
-
-
-@dataclass(frozen=True, slots=True)
-class _Request:
-    """What the caller asked for: the bar, the setting that it became, the floor."""
-
-    bar: float
-    setting: Setting | None
-    floor: float | None
-
-    def reason(
-        self, quality: list[float], energy_j: list[float], j: int, chosen: int, reference: int
-    ) -> str:
-        """Say why model j was chosen or not."""
-        if j == chosen:
-            return self._reason_chosen(quality[j], j == reference)
-        if self.floor is not None and quality[j] < self.floor:
-            return f"probability below {self.floor:g}"
-        if self.setting is None:
-            return "does not keep the bar" if chosen == reference else "no higher probability"
-        if self.setting.shrinkage >= 1.0:
-            return "not the fixed model of this bar"
-        gain, cost_j = quality[j] - quality[chosen], energy_j[j] - energy_j[chosen]
-        if gain > 0 and cost_j <= 0:
-            return f"{gain:+.3f} probability here, but worse on average"
-        if gain > 0:
-            return f"{gain:+.3f} probability is not worth {_signed(cost_j)} J"
-        if cost_j >= 0:
-            return "more energy, no better"
-        return f"{_signed(cost_j)} J does not make up for {gain:+.3f} probability"
-
-    def _reason_chosen(self, probability: float, is_reference: bool) -> str:
-        if self.floor is not None and probability < self.floor:
-            return f"reference model: no candidate reaches probability {self.floor:g}"
-        if self.setting is not None:
-            if self.setting.shrinkage >= 1.0:
-                return "fixed model: telling prompts apart saves nothing more at this bar"
-            return "best bargain at the bar's energy price"
-        if is_reference:
-            return "reference model: nothing else keeps the bar"
-        return f"highest probability: the reference model's is below {self.floor:g}"
-
-    def warnings(self, quality: list[float]) -> tuple[str, ...]:
-        """Return what the caller should know."""
-        warnings = []
-        if self.setting is None:
-            warnings.append(f"only the reference model keeps a bar of {self.bar:g}")
-        if self.floor is not None and max(quality) < self.floor:
-            warnings.append(f"no candidate reaches a probability of {self.floor:g}")
-        return tuple(warnings)
-
-
-def _signed(joules: float) -> str:
-    return f"{joules:+,.0f}" if abs(joules) >= 10 else f"{joules:+.2g}"
-
-
-def _resolve(path: str | Path | None) -> Path:
-    """Return the folder of a router, the bundled one where `path` names none that exists."""
     if path is not None and (Path(path).exists() or Path(path) != _BUNDLED):
         return Path(path)
     package = Path(str(files("router")))
@@ -434,13 +501,13 @@ def _listed(prompts: Iterable[Prompt]) -> list[Prompt]:
     return list(prompts)
 
 
-def _number(name: str, value: float) -> float:
-    try:
-        if isinstance(value, (bool, str, bytes)):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise ConfigError(f"{name} is {value!r}: use a number") from error
-    if not math.isfinite(number):
-        raise ConfigError(f"{name} is {value!r}: use a finite number")
-    return number
+def _rows(features: Features) -> Iterator[Features]:
+    """Yield the features of each prompt by itself."""
+    for i, (start, stop) in enumerate(pairwise(features.indptr.tolist())):
+        yield replace(
+            features,
+            dense=features.dense[i : i + 1],
+            indptr=features.indptr[i : i + 2] - start,
+            indices=features.indices[start:stop],
+            values=features.values[start:stop],
+        )

@@ -6,8 +6,9 @@ from math import isfinite
 
 from router.artifact import Artifact
 from router.eval.result import HEADLINE, BenchmarkResult
+from router.training.promise import promise_section
 
-__all__ = ["model_card"]
+__all__ = ["model_card", "with_promise"]
 
 _BARS = ("0.90", "0.95", "0.98", "1.00")
 
@@ -76,16 +77,42 @@ def model_card(
         "",
         *_figures(result, reference),
         "",
+        *promise_section(artifact.calibration, reference),
+        *_forecast(artifact),
         "## Limits",
         "",
         "- The bar is a property of traffic like the training prompts, in the mean; single "
         "prompts can go wrong, and other kinds of prompts may keep less.",
-        "- Prices are chosen on cross-fitted predictions. They are not certified with a "
-        "stated confidence.",
+        "- What is not certified is served by the reference model unless the caller asks for the "
+        "estimate, which rests on cross-fitted predictions.",
         *_assumed(artifact),
         "",
     ]
     return "\n".join(lines)
+
+
+def with_promise(card: str, artifact: Artifact) -> str:
+    """Return a card with the section on promises written anew.
+
+    Parameters
+    ----------
+    card : str
+        Card of a stored router.
+    artifact : Artifact
+        The same router, calibrated again.
+
+    Returns
+    -------
+    str
+        The card; the section is added at the end where there was none.
+    """
+    reference = artifact.pool.models[artifact.reference].api_id
+    section = "\n".join(promise_section(artifact.calibration, reference))
+    before, heading, rest = card.partition("## Promise\n")
+    if not heading:
+        return f"{card.rstrip()}\n\n{section}"
+    _, next_heading, after = rest.partition("\n## ")
+    return f"{before}{section}{next_heading}{after}"
 
 
 def _figures(result: BenchmarkResult | None, reference: str) -> list[str]:
@@ -118,6 +145,11 @@ def _figures(result: BenchmarkResult | None, reference: str) -> list[str]:
             ends = f" [{interval.low:.3f}, {interval.high:.3f}]" if known else ""
             lines.append(f"| {label} | {interval.mean:.3f}{ends} |")
     return lines
+
+
+def _forecast(artifact: Artifact) -> list[str]:
+    found = artifact.lineage.get("forecast")
+    return [] if found is None else ["## More prompts", "", found["advice"], ""]
 
 
 def _assumed(artifact: Artifact) -> list[str]:

@@ -16,8 +16,10 @@ from router.features import FeatureExtractor
 from router.pool import Pool
 from router.training.embedding_cache import CachedEncoder
 from router.training.fitting import fit_router
+from router.training.held_out import expected_scores
+from router.training.novelty import fit_guard
 from router.training.targets import build_targets
-from router.training.train import assemble, expected
+from router.training.train import assemble
 
 __all__ = ["LearnedRouter"]
 
@@ -70,16 +72,22 @@ class LearnedRouter:
             seed=split.seed,
             n_jobs=self.n_jobs,
         )
-        train_s = time.perf_counter() - started
-        quality, energy_j, tokens = expected(
-            fitted, split.test_features, split.test_prompts, self.pool
+        guard = fit_guard(
+            split.train_features,
+            split.train.groups,
+            split.train.quality,
+            fitted.reference,
+            seed=split.seed,
         )
-        artifact = assemble(fitted, targets, self.pool, self.extractor, {})
+        train_s = time.perf_counter() - started
+        scores = expected_scores(fitted, split.test_features, split.test_prompts)
+        energy_j = self.pool.joules(scores.prompt_tokens, scores.completion_tokens)
+        artifact = assemble(fitted, targets, self.pool, self.extractor, {}, guard=guard)
         return Outcome(
-            choices=dial_sweep(quality, energy_j, fitted.dial.means, fitted.reference),
-            quality=quality,
+            choices=dial_sweep(scores.quality, energy_j, fitted.dial.means, fitted.reference),
+            quality=scores.probability,
             energy_j=energy_j,
-            completion_tokens=tokens,
+            completion_tokens=scores.completion_tokens,
             figures={
                 "train_s": train_s,
                 "out_of_fold_log_energy_ratio": fitted.evidence.log_energy_ratio,

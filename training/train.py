@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from typing import Any
 
@@ -13,17 +13,26 @@ from numpy.typing import NDArray
 
 from router.artifact import Artifact
 from router.encoders import Encoder
-from router.errors import DataError
+from router.errors import ConfigError, DataError
 from router.eval.matrix import AnswerMatrix, Prompt
-from router.eval.protocol import true_energy
+from router.eval.protocol import feature_rows, true_energy
 from router.features import FeatureExtractor, Features, FeatureSpec
-from router.messages import prompt_text
+from router.novelty import NoveltyGuard
 from router.pool import Pool
+from router.training.calibration import CALIBRATION_SHARE, hold_out
 from router.training.fitting import FittedRouter, fit_router
+from router.training.held_out import GradedPrompts, certify_held_out, expected_scores
+from router.training.novelty import fit_guard
 from router.training.prompts import encode_prompt, normalised_text
 from router.training.targets import Targets, build_targets
 
-__all__ = ["TrainedRouter", "assemble", "expected", "prompt_hashes", "train_router"]
+__all__ = [
+    "TrainedRouter",
+    "assemble",
+    "expected",
+    "prompt_hashes",
+    "train_router",
+]
 
 _Progress = Callable[[str], None]
 
@@ -59,13 +68,17 @@ def train_router(
     pool: Pool,
     *,
     data_digest: str,
+    calibration_share: float = CALIBRATION_SHARE,
     spec: FeatureSpec | None = None,
     encoder: Encoder | None = None,
     seed: int = 0,
     n_jobs: int = 2,
     progress: _Progress | None = None,
 ) -> TrainedRouter:
-    """Train a router on all prompts of the runs that a model of the pool was graded on.
+    """Train a router on the prompts that a model of the pool was graded on, and certify it.
+
+    Some of the prompts that all models of the pool were graded on are held out: they touch nothing
+    of the training, and only say afterwards which quality bars can be promised.
 
     Parameters
     ----------
@@ -75,6 +88,8 @@ def train_router(
         The candidates.
     data_digest : str
         Digest of the runs, for the lineage.
+    calibration_share : float
+        Share of the prompts to hold out, in [0, 1); none are where that is fewer than 100.
     spec : FeatureSpec, optional
         Feature settings; the defaults where absent.
     encoder : Encoder, optional
@@ -100,23 +115,30 @@ def train_router(
     missing = [name for name in pool.names if name not in matrix.models]
     if missing:
         raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
+    if not 0.0 <= calibration_share < 1.0:
+        raise ConfigError(f"calibration_share is {calibration_share!r}: use a share in [0, 1)")
     energy_j = true_energy(matrix, pool)
-    graded = np.flatnonzero(~np.isnan(matrix.columns(pool.names).quality).all(axis=1))
-    cells = matrix.columns(pool.names).rows(graded)
+    every = matrix.columns(pool.names)
+    graded = np.flatnonzero(~np.isnan(every.quality).all(axis=1))
+    every, energy_j = every.rows(graded), energy_j[graded]
+    complete = np.asarray(~np.isnan(every.quality).any(axis=1))
+    train, held = hold_out(every.groups, complete, calibration_share, seed)
+    cells = every.rows(train)
     others = [name for name in matrix.models if name not in pool.names]
-    extra = matrix.columns(others).rows(graded) if others else None
+    extra = matrix.columns(others).rows(graded[train]) if others else None
 
-    hashes = prompt_hashes(cells.prompts)
+    hashes = prompt_hashes(every.prompts)
     extractor = FeatureExtractor(spec, encoder)
-    say(f"features of {len(cells)} prompts")
-    given = cells.embeddings if extractor.spec.encoder.startswith("precomputed") else None
-    features = extractor.extract(cells.prompts, given)
+    say(f"features of {len(every)} prompts")
+    given = every.embeddings if extractor.spec.encoder.startswith("precomputed") else None
+    all_features = extractor.extract(every.prompts, given)
+    features = feature_rows(all_features, train)
     targets = build_targets(cells, extra, pool)
     fitted = fit_router(
         features,
         targets,
         cells.groups,
-        energy_j[graded],
+        energy_j[train],
         pool,
         seed=seed,
         n_jobs=n_jobs,
@@ -127,7 +149,7 @@ def train_router(
         "n_prompts": len(cells),
         "n_answers": int((~np.isnan(cells.quality)).sum()),
         "extra_models": list(targets.extra),
-        "prompt_hashes": hashes.tolist(),
+        "prompt_hashes": hashes[train].tolist(),
         "seed": seed,
         "versions": {name: metadata.version(name) for name in ("wattroute", *_LIBRARIES)},
         "out_of_fold": {
@@ -140,7 +162,24 @@ def train_router(
             },
         },
     }
-    artifact = assemble(fitted, targets, pool, extractor, lineage)
+    say("learning what the prompts look like")
+    guard = fit_guard(features, cells.groups, cells.quality, fitted.reference, seed=seed)
+    artifact = assemble(fitted, targets, pool, extractor, lineage, guard=guard)
+    if len(held):
+        say(f"certifying on {len(held)} prompts")
+        calibration = certify_held_out(
+            fitted,
+            guard,
+            GradedPrompts(cells, energy_j[train], features, hashes[train]),
+            GradedPrompts(
+                every.rows(held), energy_j[held], feature_rows(all_features, held), hashes[held]
+            ),
+            pool,
+            data_digest=data_digest,
+            seed=seed,
+        )
+        lineage |= {"calibration_hashes": hashes[held].tolist()}
+        artifact = replace(artifact, lineage=lineage, calibration=calibration)
     return TrainedRouter(artifact, fitted, targets)
 
 
@@ -150,6 +189,8 @@ def assemble(
     pool: Pool,
     extractor: FeatureExtractor,
     lineage: Mapping[str, Any],
+    *,
+    guard: NoveltyGuard | None = None,
 ) -> Artifact:
     """Put a fitted router together as an artifact, with its golden scores.
 
@@ -165,6 +206,8 @@ def assemble(
         What computed the features.
     lineage : mapping
         JSON types that say where it comes from.
+    guard : NoveltyGuard, optional
+        Notices prompts unlike those of training.
 
     Returns
     -------
@@ -189,6 +232,7 @@ def assemble(
             for prompt, row in zip(_GOLDEN_PROMPTS, quality, strict=True)
         ),
         lineage=lineage,
+        guard=guard,
     )
 
 
@@ -224,8 +268,7 @@ def expected(
     fitted: FittedRouter, features: Features, prompts: tuple[Prompt, ...], pool: Pool
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return expected quality, energy in joules and completion tokens, each (n, n_models)."""
-    characters = np.array([max(len(prompt_text(prompt).text), 1) for prompt in prompts], float)
-    scores = fitted.model.score(features, characters)
+    scores = expected_scores(fitted, features, prompts)
     energy_j = pool.joules(scores.prompt_tokens, scores.completion_tokens)
     return scores.quality, energy_j, scores.completion_tokens
 

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,11 @@ from router.eval.report import write_report
 from router.eval.result import BenchmarkResult
 from router.features import FeatureExtractor
 from router.pool import Pool
+from router.training.calibration import CALIBRATION_SHARE
 from router.training.card import model_card
+from router.training.forecast import forecast
 from router.training.method import LearnedRouter
+from router.training.promise import promise_summary
 from router.training.tracking import Tracker
 from router.training.train import TrainedRouter, train_router
 
@@ -58,6 +61,10 @@ class TrainingJob:
         Fits at a time.
     register : str or None
         Name to register the router under.
+    forecast : bool
+        Whether to estimate what more graded prompts would bring.
+    calibration_share : float
+        Share of the prompts to hold out for certification.
     """
 
     matrix: AnswerMatrix
@@ -71,6 +78,8 @@ class TrainingJob:
     n_splits: int = 1
     n_jobs: int = 2
     register: str | None = None
+    forecast: bool = False
+    calibration_share: float = CALIBRATION_SHARE
 
 
 def run_training(
@@ -90,7 +99,8 @@ def run_training(
     Returns
     -------
     trained : TrainedRouter
-        The router, trained on all prompts.
+        The router, trained on all prompts but those held out for certification; a forecast is
+        in its lineage.
     result : BenchmarkResult or None
         Its figures on held-out splits, by routers trained on the rest; None without splits, or
         with too few prompts that every model of the pool was graded on.
@@ -114,12 +124,14 @@ def run_training(
             job.matrix,
             job.pool,
             data_digest=job.digest,
+            calibration_share=job.calibration_share,
             spec=job.extractor.spec,
             encoder=job.extractor.encoder,
             seed=job.seed,
             n_jobs=job.n_jobs,
             progress=say,
         )
+        trained = _with_forecast(job, trained, say)
         card = model_card(
             trained.artifact, name=job.pool.name, data=job.data, command=job.command, result=result
         )
@@ -158,6 +170,26 @@ def _held_out(job: TrainingJob, say: Callable[[str], None]) -> BenchmarkResult |
         return None
 
 
+def _with_forecast(
+    job: TrainingJob, trained: TrainedRouter, say: Callable[[str], None]
+) -> TrainedRouter:
+    """Write into the lineage what more graded prompts would bring."""
+    if not job.forecast:
+        return trained
+    found = forecast(
+        job.matrix,
+        job.pool,
+        extractor=job.extractor,
+        seed=job.seed,
+        n_jobs=job.n_jobs,
+        progress=say,
+    )
+    if found is None:
+        return trained
+    lineage = {**trained.artifact.lineage, "forecast": found.to_dict()}
+    return replace(trained, artifact=replace(trained.artifact, lineage=lineage))
+
+
 def _params(job: TrainingJob) -> dict[str, object]:
     return {
         "pool": job.pool.name,
@@ -165,7 +197,20 @@ def _params(job: TrainingJob) -> dict[str, object]:
         "seed": job.seed,
         "n_splits": job.n_splits,
         "data_digest": job.digest,
+        "calibration_share": job.calibration_share,
         **{f"features.{key}": value for key, value in job.extractor.spec.to_dict().items()},
+    }
+
+
+def _promised(trained: TrainedRouter) -> dict[str, float]:
+    """Energy of each bar that is certified with a confidence of 0.9, and the prompts behind it."""
+    summary = promise_summary(trained.artifact.calibration)
+    if summary is None:
+        return {}
+    return {"calibration.n": float(summary["n"])} | {
+        f"calibration.energy_at_{promise['bar']:.2f}": float(promise["energy"])
+        for promise in summary["promises"]
+        if promise["energy"] is not None and not promise["group"] and promise["confidence"] == 0.9
     }
 
 
@@ -174,6 +219,7 @@ def _track(
 ) -> None:
     evidence = trained.fitted.evidence
     metrics = {"out_of_fold.log_energy_ratio": evidence.log_energy_ratio}
+    metrics |= _promised(trained)
     if result is not None:
         metrics |= {name: result.router.interval(name).mean for name in result.router.per_seed}
     run.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)})

@@ -26,7 +26,7 @@ _ALIGN = "<<>>><><"
     epilog="""\b
 Examples:
   wattroute route "Write a haiku about frost."
-  wattroute route - --quality 0.95 < prompt.txt
+  wattroute route - --quality 0.95 --confidence 0.99 < prompt.txt
   wattroute route --messages chat.json --json
 """
 )
@@ -48,10 +48,42 @@ Examples:
     help="Share of the reference model's quality that traffic like this must keep.",
 )
 @click.option(
+    "--confidence",
+    type=float,
+    default=0.9,
+    show_default=True,
+    metavar="C",
+    help="Chance with which that is to be promised.",
+)
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Kind of the prompt, a task label of the calibration prompts: the promise is for it.",
+)
+@click.option(
+    "--uncertified",
+    type=click.Choice(["reference", "estimate"]),
+    help="What serves where nothing is certified.  [default: the reference model; the estimate "
+    "if the router was never calibrated]",
+)
+@click.option(
     "--min-probability",
     type=float,
     metavar="P",
     help="Never choose a model whose probability of a good answer is below P.",
+)
+@click.option(
+    "--allow",
+    "allowed",
+    multiple=True,
+    metavar="ID",
+    help="Choose among these models only; give it once a model.",
+)
+@click.option(
+    "--guard/--no-guard",
+    default=True,
+    show_default=True,
+    help="Send a prompt unlike those of training to a model that was fixed beforehand.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the decision as JSON.")
 @unused_seed_option
@@ -60,7 +92,12 @@ def route(
     messages_file: str | None,
     folder: str | None,
     quality: float,
+    confidence: float,
+    group: str | None,
+    uncertified: str | None,
     min_probability: float | None,
+    allowed: tuple[str, ...],
+    guard: bool,
     as_json: bool,
 ) -> None:
     """Choose the model for one prompt and say why.
@@ -76,7 +113,16 @@ def route(
     # numpy and tokenizers load here, so that --help and wrong usage answer at once
     from router import Router
 
-    decision = Router.load(folder).route(prompt, quality=quality, min_probability=min_probability)
+    decision = Router.load(folder).route(
+        prompt,
+        quality=quality,
+        confidence=confidence,
+        group=group,
+        uncertified=uncertified,
+        min_probability=min_probability,
+        allowed=allowed or None,
+        guard=guard,
+    )
     for warning in decision.warnings:
         click.echo(f"warning: {warning}", err=True)
     if as_json:
@@ -125,11 +171,29 @@ def render_decision(decision: Decision) -> str:
     """Return the decision and the table of all candidates, least energy first."""
     candidates = sorted(decision.candidates, key=lambda c: (c.energy_j.value_j, c.model))
     table = render_table(_HEADERS, [_cells(candidate) for candidate in candidates], _ALIGN)
+    others = ", ".join(decision.ranking[1:])
     return (
         f"{decision.model}: {decision.reason}\n"
-        f"Quality bar: {decision.quality:g} of the reference model, {decision.reference}.\n\n"
+        f"Quality bar: {decision.quality:g} of the reference model, {decision.reference}.\n"
+        f"{_promises(decision)}"
+        f"If it fails: {others or 'no other model is allowed'}.\n\n"
         f"{table}"
     )
+
+
+def _promises(decision: Decision) -> str:
+    """Return a line for each promise that was asked for."""
+    lines = []
+    bar, floor = decision.certificate, decision.floor_certificate
+    if bar is not None:
+        dated = f" (confidence {bar.confidence:g}, {bar.date})" if bar.date else ""
+        lines.append(f"Promise: {bar.reason}{dated}.")
+    if floor is not None:
+        lines.append(
+            f"Floor {floor.floor:g}: {floor.reason}; some model reaches it on "
+            f"{floor.coverage:.0%} of prompts."
+        )
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _cells(candidate: Candidate) -> tuple[str, ...]:

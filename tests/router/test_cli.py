@@ -24,7 +24,8 @@ class StubRouter:
     """Stands for `router.Router`: remembers what it was asked and answers the same always."""
 
     loaded: list[Any]
-    asked: list[tuple[Any, float, float | None]]
+    asked: list[tuple[Any, ...]]
+    promised: list[tuple[Any, ...]]
     error: Exception | None = None
 
     def load(self, path: str | None = None) -> StubRouter:
@@ -32,11 +33,21 @@ class StubRouter:
         return self
 
     def route(
-        self, prompt: Any, *, quality: float, min_probability: float | None = None
+        self,
+        prompt: Any,
+        *,
+        quality: float,
+        confidence: float = 0.9,
+        group: str | None = None,
+        uncertified: str | None = None,
+        min_probability: float | None = None,
+        allowed: tuple[str, ...] | None = None,
+        guard: bool = True,
     ) -> SimpleNamespace:
         if self.error is not None:
             raise self.error
-        self.asked.append((prompt, quality, min_probability))
+        self.asked.append((prompt, quality, min_probability, allowed, guard))
+        self.promised.append((confidence, group, uncertified))
         return decision(quality)
 
 
@@ -62,16 +73,21 @@ def decision(quality: float) -> SimpleNamespace:
             candidate("gemma-3-27b", 0.91, 48.25, True),
             candidate("mistral-24b", 0.5, 6.125, False),
         ),
+        ranking=("gemma-3-27b", "deepseek-r1-0528", "mistral-24b"),
         reason="saves 99 % of the reference model's energy",
         reference="deepseek-r1-0528",
         warnings=("the energy of deepseek-r1-0528 rests on an assumed length",),
+        certificate=SimpleNamespace(
+            reason="certified on 900 prompts", confidence=0.9, date="today"
+        ),
+        floor_certificate=None,
         to_dict=lambda: {"model": "gemma-3-27b", "quality": quality, "prompt": "näive"},
     )
 
 
 @pytest.fixture
 def stub(monkeypatch: pytest.MonkeyPatch) -> StubRouter:
-    stub = StubRouter([], [])
+    stub = StubRouter([], [], [])
     monkeypatch.setattr("router.Router", stub, raising=False)
     return stub
 
@@ -183,11 +199,14 @@ def test_route_shows_every_candidate_least_energy_first(stub: StubRouter):
     result = invoke("route", "Why is the sky blue?")
     assert result.exit_code == 0, result.output
     assert stub.loaded == [None]
-    assert stub.asked == [("Why is the sky blue?", 0.98, None)]
+    assert stub.asked == [("Why is the sky blue?", 0.98, None, None, True)]
+    assert stub.promised == [(0.9, None, None)]
     lines = result.stdout.splitlines()
     assert lines[0] == "gemma-3-27b: saves 99 % of the reference model's energy"
     assert lines[1] == "Quality bar: 0.98 of the reference model, deepseek-r1-0528."
-    rows = lines[5:]
+    assert lines[2] == "Promise: certified on 900 prompts (confidence 0.9, today)."
+    assert lines[3] == "If it fails: deepseek-r1-0528, mistral-24b."
+    rows = lines[7:]
     assert [row.split()[0] for row in rows] == ["mistral-24b", "*", "deepseek-r1-0528"]
     assert " ".join(rows[1].split()) == (
         "* gemma-3-27b 0.910 48.2 24.1 - 96.5 estimated 1,234 least energy at the bar"
@@ -200,11 +219,25 @@ def test_route_shows_every_candidate_least_energy_first(stub: StubRouter):
 
 def test_route_passes_the_options_on(stub: StubRouter):
     result = invoke(
-        "route", "x", "--router", "mine", "--quality", "0.9", "--min-probability", "0.5"
+        "route",
+        "x",
+        "--router",
+        "mine",
+        "--quality",
+        "0.9",
+        "--min-probability",
+        "0.5",
+        "--allow",
+        "a",
+        "--allow",
+        "b",
+        "--no-guard",
+        *("--confidence", "0.95", "--group", "math", "--uncertified", "estimate"),
     )
     assert result.exit_code == 0
     assert stub.loaded == ["mine"]
-    assert stub.asked == [("x", 0.9, 0.5)]
+    assert stub.asked == [("x", 0.9, 0.5, ("a", "b"), False)]
+    assert stub.promised == [(0.95, "math", "estimate")]
 
 
 def test_route_json_is_the_decision_alone(stub: StubRouter):

@@ -23,6 +23,7 @@ from router.messages import prompt_text
 from router.router import Router
 
 BARS = (0.3, 0.6, 0.8, 0.9, 0.98, 1.0)
+UNPROMISED = ("not certified: this router was never calibrated",)
 
 
 def chosen(decision: Decision) -> Any:
@@ -107,7 +108,7 @@ def test_the_choice_is_the_best_bargain_at_the_setting_of_the_bar(
     assert [decision.model for decision in decisions] == [ids[j] for j in expected]
     for decision in decisions:
         assert (decision.price, decision.shrinkage) == (setting.price, setting.shrinkage)
-        assert decision.warnings == ()
+        assert decision.warnings == UNPROMISED
         fixed = setting.shrinkage == 1.0
         assert decision.reason.startswith("fixed model" if fixed else "best bargain")
 
@@ -156,7 +157,7 @@ def test_a_bar_that_only_the_reference_keeps(small_router: Router, prompts: list
         assert decision.price is None
         assert decision.shrinkage is None
         assert decision.reason == "reference model: nothing else keeps the bar"
-        assert decision.warnings == ("only the reference model keeps a bar of 1",)
+        assert decision.warnings == UNPROMISED
         others = [c.reason for c in decision.candidates if not c.chosen]
         assert others == ["does not keep the bar"] * 2
 
@@ -191,7 +192,7 @@ def test_where_none_reaches_the_floor_the_reference_answers(
     for decision in small_router.route_many(prompts, quality=0.3, min_probability=1.0):
         assert decision.model == "api/large"
         assert decision.reason == "reference model: no candidate reaches probability 1"
-        assert decision.warnings == ("no candidate reaches a probability of 1",)
+        assert decision.warnings == ("no candidate reaches a probability of 1", *UNPROMISED)
 
 
 def test_a_floor_that_the_reference_misses(artifact: Artifact, encoder: Any, prompts: list[Any]):
@@ -423,7 +424,7 @@ def test_a_price_of_zero_is_a_price(artifact: Artifact, encoder: Any):
     )
     decision = Router(free, encoder=encoder).route("Why?", quality=1.0)
     assert decision.price == 0.0
-    assert not decision.warnings
+    assert decision.warnings == UNPROMISED
     assert decision.probability == max(probabilities(decision).values())
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import click
 
+from router.cli.table import render_table
 from router.errors import ConfigError
 from router.pool import load_pool
+from router.training.calibration import CALIBRATION_SHARE
 from router.training.commands.options import (
     jobs_option,
     json_option,
@@ -21,6 +23,7 @@ from router.training.commands.options import (
     seed_option,
 )
 from router.training.default_runs import DEFAULT_DATA, DEFAULT_POOL_FILE, load_default_runs
+from router.training.promise import SHOWN_BARS, promise_rows, promise_summary
 from router.training.tracking import MlflowTracker, NullTracker, Tracker
 from router.training.workflow import TrainingJob, run_training
 
@@ -60,6 +63,20 @@ Examples:
     show_default=True,
     help="Held-out splits to measure on before training on all prompts.",
 )
+@click.option(
+    "--forecast/--no-forecast",
+    default=True,
+    show_default=True,
+    help="Estimate what more graded prompts would bring, with six small trainings.",
+)
+@click.option(
+    "--calibration-share",
+    type=click.FloatRange(0.0, 1.0, max_open=True),
+    default=CALIBRATION_SHARE,
+    show_default=True,
+    metavar="S",
+    help="Share of the prompts that is held out to certify quality bars; 0 for none.",
+)
 @click.option("--tracking-uri", metavar="URI", help="MLflow store.  [default: sqlite:///mlflow.db]")
 @click.option("--experiment", default="wattroute", show_default=True, help="MLflow experiment.")
 @click.option("--no-tracking", is_flag=True, help="Do not log to MLflow.")
@@ -75,6 +92,8 @@ def train(
     default_runs: bool,
     encoder: str,
     splits: int,
+    forecast: bool,
+    calibration_share: float,
     tracking_uri: str | None,
     experiment: str,
     no_tracking: bool,
@@ -111,11 +130,15 @@ def train(
         out=Path(out),
         data=data,
         digest=table.digest,
-        command=_command(runs, pool_file, out, default_runs, encoder, splits, seed),
+        command=_command(
+            runs, pool_file, out, default_runs, encoder, splits, calibration_share, seed
+        ),
         seed=seed,
         n_splits=splits,
         n_jobs=jobs,
         register=register,
+        forecast=forecast,
+        calibration_share=calibration_share,
     )
     tracker: Tracker = NullTracker()
     if not no_tracking:
@@ -123,6 +146,7 @@ def train(
     trained, result = run_training(job, tracker, say)
     evidence = trained.fitted.evidence
     reference = pool.models[trained.fitted.reference]
+    expected = trained.artifact.lineage.get("forecast")
     if as_json:
         click.echo(
             json.dumps(
@@ -133,6 +157,8 @@ def train(
                     "n_prompts": trained.artifact.lineage["n_prompts"],
                     "data_digest": table.digest,
                     "out_of_fold": trained.artifact.lineage["out_of_fold"],
+                    "calibration": promise_summary(trained.artifact.calibration),
+                    "forecast": expected,
                     "held_out": None if result is None else result.to_dict(),
                 },
                 indent=1,
@@ -144,6 +170,13 @@ def train(
         click.echo(f"log_energy_ratio out of fold: {evidence.log_energy_ratio:+.3f}")
     if result is not None:
         click.echo(f"Held out: {result.verdict()}")
+    if trained.artifact.calibration is not None:
+        headers = ("prompts like", "number", "confidence", *(f"{bar:.2f}" for bar in SHOWN_BARS))
+        click.echo("Certified, with the energy that each quality bar takes:")
+        rows = promise_rows(trained.artifact.calibration)
+        click.echo(render_table(headers, rows, "<>>>>>>"))
+    if expected is not None:
+        click.echo(f"{'Warning: ' if expected['worth_it'] else ''}{expected['advice']}")
 
 
 def _command(
@@ -153,6 +186,7 @@ def _command(
     default_runs: bool,
     encoder: str,
     splits: int,
+    calibration_share: float,
     seed: int,
 ) -> str:
     words = ["wattroute", "train"]
@@ -161,5 +195,7 @@ def _command(
         words += ["--pool", Path(pool_file).name]
     if encoder != "static":
         words += ["--encoder", encoder]
+    if calibration_share != CALIBRATION_SHARE:
+        words += ["--calibration-share", f"{calibration_share:g}"]
     words += ["--splits", str(splits), "--seed", str(seed), "--out", out]
     return shlex.join(words)

@@ -1,0 +1,1 @@
+"""Certification: from graded prompts that training never saw to a promise about quality."""
