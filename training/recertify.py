@@ -12,9 +12,11 @@ from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import true_energy
 from router.features import FeatureExtractor
 from router.messages import prompt_text
+from router.monitor.baseline import LINEAGE_KEY
 from router.training.calibration import calibrate, calibration_prompts
 from router.training.certify.kinds import labelled
 from router.training.certify.path import path_of_dial
+from router.training.monitor_baselines import held_out, monitor_baselines
 from router.training.train import prompt_hashes
 
 __all__ = ["recertify"]
@@ -113,4 +115,9 @@ def recertify(
         "calibration_hashes": hashes[rows][familiar].tolist(),
         "calibration_left_out": left_out,
     }
-    return replace(artifact, lineage=lineage, calibration=calibration), left_out
+    renewed = replace(artifact, lineage=lineage, calibration=calibration)
+    # bars are served by other settings now: what a monitor compares with has to follow
+    scores = artifact.model.score(features, characters)
+    unseen = held_out(renewed, scores, features, cells.quality)
+    lineage |= {LINEAGE_KEY: monitor_baselines(renewed, [unseen]).to_dict()}
+    return replace(renewed, lineage=lineage), left_out

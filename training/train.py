@@ -17,11 +17,13 @@ from router.errors import ConfigError, DataError
 from router.eval.matrix import AnswerMatrix, Prompt
 from router.eval.protocol import feature_rows, true_energy
 from router.features import FeatureExtractor, Features, FeatureSpec
+from router.monitor.baseline import LINEAGE_KEY
 from router.novelty import NoveltyGuard
 from router.pool import Pool
 from router.training.calibration import CALIBRATION_SHARE, hold_out
 from router.training.fitting import FittedRouter, fit_router
 from router.training.held_out import GradedPrompts, certify_held_out, expected_scores
+from router.training.monitor_baselines import held_out, monitor_baselines, out_of_fold
 from router.training.novelty import fit_guard
 from router.training.prompts import encode_prompt, normalised_text
 from router.training.targets import Targets, build_targets
@@ -132,7 +134,8 @@ def train_router(
     say(f"features of {len(every)} prompts")
     given = every.embeddings if extractor.spec.encoder.startswith("precomputed") else None
     all_features = extractor.extract(every.prompts, given)
-    features = feature_rows(all_features, train)
+    features, held_features = feature_rows(all_features, train), feature_rows(all_features, held)
+    del all_features  # half a gigabyte with 100,000 prompts
     targets = build_targets(cells, extra, pool)
     fitted = fit_router(
         features,
@@ -171,16 +174,20 @@ def train_router(
             fitted,
             guard,
             GradedPrompts(cells, energy_j[train], features, hashes[train]),
-            GradedPrompts(
-                every.rows(held), energy_j[held], feature_rows(all_features, held), hashes[held]
-            ),
+            GradedPrompts(every.rows(held), energy_j[held], held_features, hashes[held]),
             pool,
             data_digest=data_digest,
             seed=seed,
         )
         lineage |= {"calibration_hashes": hashes[held].tolist()}
         artifact = replace(artifact, lineage=lineage, calibration=calibration)
-    return TrainedRouter(artifact, fitted, targets)
+    unseen = [out_of_fold(fitted, targets)]
+    if len(held):
+        cells_held = every.rows(held)
+        scores = expected_scores(fitted, held_features, cells_held.prompts)
+        unseen.append(held_out(artifact, scores, held_features, cells_held.quality))
+    lineage |= {LINEAGE_KEY: monitor_baselines(artifact, unseen).to_dict()}
+    return TrainedRouter(replace(artifact, lineage=lineage), fitted, targets)
 
 
 def assemble(
