@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
 from scipy import sparse
@@ -15,6 +16,7 @@ __all__ = ["BLOCKS", "fit_scaler", "ngram_matrix"]
 BLOCKS = ("embedding", "statistics", "waves", "ngrams")
 
 _WAVES = 512
+_CHUNK_ROWS = 4096
 _EMBEDDING_WEIGHT = 0.5
 
 
@@ -80,7 +82,19 @@ def fit_scaler(
 
 def ngram_matrix(scaler: BlockScaler, features: Features) -> sparse.csr_matrix:
     """Return the weighted n-gram block as a sparse matrix of shape (n, n_columns)."""
+    values = np.empty(len(features.indices), np.float32)
+    # Several times the size of the block goes into its norms: a bounded part of it at a time.
+    for start in range(0, len(features), _CHUNK_ROWS):
+        ends = features.indptr[start : start + _CHUNK_ROWS + 1]
+        part = slice(ends[0], ends[-1])
+        rows = replace(
+            features,
+            dense=features.dense[start : start + _CHUNK_ROWS],
+            indptr=ends - ends[0],
+            indices=features.indices[part],
+            values=features.values[part],
+        )
+        values[part] = scaler.ngram_values(rows)
     return sparse.csr_matrix(
-        (scaler.ngram_values(features), features.indices, features.indptr),
-        shape=(len(features), features.n_columns),
+        (values, features.indices, features.indptr), shape=(len(features), features.n_columns)
     )

@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
+from router.training.backend import map_shared
 from router.training.heads import HeadBank
 
 __all__ = ["CrossFit", "assign_folds", "cross_fit"]
@@ -71,7 +70,7 @@ def assign_folds(groups: NDArray[np.integer], n_folds: int, seed: int) -> _Index
 def cross_fit(
     bank: HeadBank, targets: _Array, fold: _Index, *, nested: bool, n_jobs: int = 2
 ) -> CrossFit:
-    """Cross-fit all candidates.
+    """Cross-fit all candidates, on the backend of :func:`router.training.backend.use_backend`.
 
     Parameters
     ----------
@@ -85,25 +84,20 @@ def cross_fit(
         Whether to fit without each pair of folds too; otherwise `inner` repeats `outer`.
     n_jobs : int
         Fits at a time. Each uses one thread of linear algebra: two fits side by side are
-        faster than one on two threads.
+        faster than one on two threads. With Ray the backend says how many.
 
     Returns
     -------
     CrossFit
         Predictions for unseen prompts.
     """
-    rows = np.arange(len(targets))
     n_folds = int(fold.max()) + 1
     left_out: list[tuple[int, ...]] = [(f,) for f in range(n_folds)]
     if nested:
         left_out += list(combinations(range(n_folds), 2))
-    with threadpool_limits(1):
-        results = Parallel(n_jobs=n_jobs, prefer="threads")(
-            delayed(bank.fit_predict)(
-                rows[~np.isin(fold, out)], targets, [rows[fold == f] for f in out]
-            )
-            for out in left_out
-        )
+    results = map_shared(
+        _fit_without, (bank, targets, fold), [(out,) for out in left_out], n_jobs=n_jobs
+    )
     shape = (len(bank.names), *targets.shape)
     outer = np.empty(shape, np.float32)
     for (f,), (predicted,) in zip(left_out[:n_folds], results[:n_folds], strict=True):
@@ -115,3 +109,12 @@ def cross_fit(
         inner[g][:, fold == f] = of_f
         inner[f][:, fold == g] = of_g
     return CrossFit(fold, outer, inner)
+
+
+def _fit_without(
+    bank: HeadBank, targets: _Array, fold: _Index, left_out: tuple[int, ...]
+) -> list[_Array]:
+    """Fit without some folds and predict each of them."""
+    rows = np.arange(len(targets))
+    kept = rows[~np.isin(fold, left_out)]
+    return bank.fit_predict(kept, targets, [rows[fold == f] for f in left_out])

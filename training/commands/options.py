@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from router.errors import ConfigError
 from router.eval.matrix import AnswerMatrix
 from router.features import FeatureExtractor, FeatureSpec
 from router.pool import Pool, load_pool, pool_from_models
+from router.training.backend import BACKENDS, use_backend
 from router.training.ingest import load_runs
 from router.training.runs import Runs
 
@@ -33,14 +35,13 @@ __all__ = [
 
 _Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+_JOBS = 2
+
 seed_option: _Decorator = click.option(
     "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of all chance."
 )
 json_option: _Decorator = click.option(
     "--json", "as_json", is_flag=True, help="Print the result as JSON."
-)
-jobs_option: _Decorator = click.option(
-    "--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="Fits at a time."
 )
 on_bad_option: _Decorator = click.option(
     "--on-bad",
@@ -49,6 +50,51 @@ on_bad_option: _Decorator = click.option(
     show_default=True,
     help="Stop at bad rows, or set them aside in .wattroute/set_aside.jsonl.",
 )
+
+
+def jobs_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--jobs``, ``--backend`` and ``--ray-address`` to a command that fits.
+
+    The command gets `jobs` and runs inside :func:`router.training.backend.use_backend`.
+
+    Parameters
+    ----------
+    command : callable
+        The function below ``@click.command``.
+
+    Returns
+    -------
+    callable
+        The same with the options.
+    """
+
+    @click.option(
+        "--jobs",
+        type=click.IntRange(min=1),
+        help="Fits at a time.  [default: 2; with --backend ray, the CPUs of the cluster]",
+    )
+    @click.option(
+        "--backend",
+        type=click.Choice(BACKENDS),
+        default="threads",
+        show_default=True,
+        help="Where fits run; 'ray' takes a cluster of machines (extra 'ray').",
+    )
+    @click.option(
+        "--ray-address",
+        metavar="HOST:PORT",
+        help="A running Ray cluster.  [default: RAY_ADDRESS, or one on this machine]",
+    )
+    @functools.wraps(command)
+    def on_backend(
+        *args: Any, jobs: int | None, backend: str, ray_address: str | None, **options: Any
+    ) -> Any:
+        with use_backend(
+            backend, n_jobs=jobs, ray_address=ray_address, progress=progress_printer()
+        ):
+            return command(*args, jobs=_JOBS if jobs is None else jobs, **options)
+
+    return on_backend
 
 
 @dataclass(frozen=True, slots=True)
