@@ -24,6 +24,7 @@ from router.eval.protocol import (
     split_prompts,
     true_energy,
 )
+from router.eval.reliability import reliability_curves
 from router.eval.result import (
     HEADLINE,
     BenchmarkResult,
@@ -131,6 +132,9 @@ def run_benchmark(
         data=describe_data(matrix, cells, extra, pool, sizes),
         seed_decisions=tuple(parts),
         peak_rss_mb=_peak_rss_mb(),
+        reliability=reliability_curves(
+            [part.quality for part in parts], [truth.quality for truth in truths], pool.names
+        ),
     )
 
 

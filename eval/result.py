@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from router.eval.baselines.fixed import ORACLE, ZERO_ROUTER
 from router.eval.intervals import Interval, interval95, paired_interval95
+from router.eval.reliability import ReliabilityCurve
 from router.eval.verdict import Comparison, compare, state_verdict
 
 if TYPE_CHECKING:
@@ -174,6 +175,8 @@ class BenchmarkResult:
         What the router decided, seed by seed.
     peak_rss_mb : float
         Most memory that the process ever held, in MB; NaN where the platform does not tell.
+    reliability : tuple of ReliabilityCurve
+        Predicted and observed shares of good answers, for each model of the pool.
     """
 
     pool: str
@@ -184,6 +187,7 @@ class BenchmarkResult:
     data: DataDescription
     seed_decisions: tuple[SeedDecisions, ...]
     peak_rss_mb: float
+    reliability: tuple[ReliabilityCurve, ...] = ()
 
     @property
     def methods(self) -> tuple[MethodResult, ...]:
@@ -255,6 +259,7 @@ class BenchmarkResult:
             "frontiers": {method.name: method.frontier.tolist() for method in self.methods},
             "models": [asdict(model) for model in self.models],
             "data": asdict(self.data),
+            "reliability": [asdict(curve) for curve in self.reliability],
             "peak_rss_mb": self.peak_rss_mb,
         }
         plain: dict[str, Any] = _plain(found)

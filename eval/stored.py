@@ -139,7 +139,7 @@ def evaluate_stored(
     )
     outcome = Outcome(
         choices=dial_sweep(scores.quality, expected_j, means, reference),
-        quality=scores.quality,
+        quality=scores.probability,
         energy_j=expected_j,
         completion_tokens=scores.completion_tokens,
     )

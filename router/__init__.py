@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from router.certificate import Certificate
     from router.decision import Candidate, Decision, RoutedModel
     from router.errors import ArtifactError, ConfigError, DataError, WattRouteError
     from router.router import Router
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ArtifactError",
     "Candidate",
+    "Certificate",
     "ConfigError",
     "DataError",
     "Decision",
@@ -35,6 +37,7 @@ __version__ = "0.1.0"
 _MODULES = {
     "ArtifactError": "router.errors",
     "Candidate": "router.decision",
+    "Certificate": "router.certificate",
     "ConfigError": "router.errors",
     "DataError": "router.errors",
     "Decision": "router.decision",
