@@ -1,1 +1,1 @@
-"""See the modules."""
+"""Collecting evaluation runs: ask models prompts, store every answer, grade, write the runs."""
