@@ -1,0 +1,167 @@
+"""A new router while serving: no request is dropped, a broken one changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from router.errors import ArtifactError
+from router.rules import TaskRules
+from router.serve.live_router import LiveRouter, load_router
+from router.serve.service import Service
+from router.serve.settings import Settings
+
+RULES = 'default = "{model}"\n'
+MODELS = ("mistral-24b", "llama-3.3-70b", "qwen-3-32b", "gemma-3-27b")
+
+
+@pytest.fixture
+def rules(tmp_path: Path) -> Path:
+    file = tmp_path / "rules.toml"
+    file.write_text(RULES.format(model="mistral-24b"))
+    return file
+
+
+def service_of(rules: Path) -> Service:
+    settings = Settings(upstream="http://127.0.0.1:9/v1", router=rules)
+    return Service(settings, load_router(rules))
+
+
+def model_of(service: Service) -> str | None:
+    plan = service.dispatcher.plan(
+        {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
+    )
+    step = plan.next()
+    plan.cancelled()
+    return None if step is None else step.model
+
+
+def look(live: LiveRouter, times: int = 1) -> None:
+    for _ in range(times):
+        asyncio.run(live.look())
+
+
+def test_changed_files_are_loaded_once_they_have_settled(rules: Path):
+    service = service_of(rules)
+    live = LiveRouter(service, rules)
+    look(live, 3)
+    assert model_of(service) == "mistral-24b"
+    rules.write_text(RULES.format(model="llama-3.3-70b"))
+    look(live)
+    assert model_of(service) == "mistral-24b"  # it may still be being written
+    look(live)
+    assert model_of(service) == "llama-3.3-70b"
+    counted = service.metrics.render()
+    assert 'wattroute_reloads_total{result="loaded"} 1' in counted
+    look(live, 3)
+    assert 'wattroute_reloads_total{result="loaded"} 1' in service.metrics.render()
+
+
+def test_a_call_under_way_keeps_its_router(rules: Path):
+    service = service_of(rules)
+    plan = service.dispatcher.plan(
+        {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
+    )
+    rules.write_text(RULES.format(model="llama-3.3-70b"))
+    live = LiveRouter(service, rules)
+    live.ask()
+    look(live)
+    assert model_of(service) == "llama-3.3-70b"
+    step = plan.next()
+    assert step is not None
+    assert step.model == "mistral-24b"
+
+
+def test_a_signal_loads_it_again_without_a_change(rules: Path):
+    service = service_of(rules)
+    before = service.dispatcher.router
+    live = LiveRouter(service, rules)
+    live.ask()
+    look(live)
+    assert service.dispatcher.router is not before
+
+
+def test_a_broken_router_changes_nothing(rules: Path, caplog: pytest.LogCaptureFixture):
+    service = service_of(rules)
+    live = LiveRouter(service, rules)
+    rules.write_text("default = [broken\n")
+    look(live, 2)
+    assert model_of(service) == "mistral-24b"
+    assert 'wattroute_reloads_total{result="failed"} 1' in service.metrics.render()
+    assert "the old one stays" in caplog.text
+    rules.write_text(RULES.format(model="qwen-3-32b"))
+    look(live, 2)
+    assert model_of(service) == "qwen-3-32b"
+
+
+def test_files_that_are_away_for_a_moment_change_nothing(rules: Path):
+    service = service_of(rules)
+    live = LiveRouter(service, rules)
+    away = rules.rename(rules.with_suffix(".away"))
+    look(live, 3)
+    assert model_of(service) == "mistral-24b"
+    away.rename(rules)
+    look(live, 3)
+    assert model_of(service) == "mistral-24b"
+
+
+def test_a_folder_is_watched_by_manifest_and_arrays(stored: Path, small_router: Any):
+    settings = Settings(upstream="http://127.0.0.1:9/v1", router=stored)
+    service = Service(settings, small_router)
+    live = LiveRouter(service, stored)
+    # it names an encoder that only the tests have, so that loading it fails
+    (stored / "model.npz").write_bytes(b"half")
+    look(live, 2)
+    assert 'wattroute_reloads_total{result="failed"} 1' in service.metrics.render()
+    assert service.dispatcher.router is small_router
+
+
+def test_rules_and_folders_are_told_apart(rules: Path, tmp_path: Path):
+    assert isinstance(load_router(rules), TaskRules)
+    with pytest.raises(ArtifactError, match="no router at"):
+        load_router(tmp_path)
+
+
+def test_no_request_is_dropped_while_the_router_changes(
+    make_proxy: Callable[..., Any], rules: Path
+):
+    proxy = make_proxy(router=rules, use=load_router(rules))
+    stop = threading.Event()
+    failures: list[str] = []
+    seen: set[str] = set()
+    n_answers = 0
+
+    def ask() -> None:
+        nonlocal n_answers
+        body = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
+        with httpx.Client(timeout=20.0) as http:
+            while not stop.is_set():
+                response = http.post(f"{proxy.url}/chat/completions", json=body)
+                if response.status_code != 200:
+                    failures.append(response.text)
+                seen.add(response.headers.get("x-wattroute-model", ""))
+                n_answers += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        for model in MODELS:
+            rules.write_text(RULES.format(model=model))
+            # as the watcher does, while calls are under way
+            proxy.service.reload(load_router(rules))
+            until = n_answers + 20
+            while n_answers < until:
+                stop.wait(0.01)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert seen == set(MODELS)

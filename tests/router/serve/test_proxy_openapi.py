@@ -1,0 +1,22 @@
+"""The proxy held against its own description: valid requests, wrong ones, every answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import unsupported_method
+
+from router.serve.openapi import openapi_document
+
+# a header that nobody knows is no mistake
+config = schemathesis.Config.from_dict({"generation": {"allow-extra-parameters": False}})
+described = schemathesis.openapi.from_dict(openapi_document("0"), config=config)
+
+
+@described.parametrize()
+@settings(max_examples=25, suppress_health_check=list(HealthCheck), deadline=None)
+def test_answers_are_as_described(case: Any, shared_proxy: Any):
+    # other methods of a path below /v1/ are the upstream's
+    case.call_and_validate(base_url=shared_proxy.root, excluded_checks=[unsupported_method])

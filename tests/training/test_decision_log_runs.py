@@ -1,0 +1,109 @@
+"""The decision log of a proxy becomes evaluation runs that training reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from router.cli.graded_runs import graded_runs
+from router.serve.decision_log import DecisionLog
+from router.training.ingest import load_runs
+
+MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
+
+
+def write_log(path: Path, *records: dict[str, Any]) -> Path:
+    log = DecisionLog(path)
+    for record in records:
+        log.append(record)
+    log.close()
+    return path
+
+
+def decision(request_id: str, model: str, prompt: Any) -> dict[str, Any]:
+    return {
+        "kind": "decision",
+        "request_id": request_id,
+        "model": f"api/{model}",
+        "run_name": model,
+        "outcome": "answered",
+        "usage": {"prompt_tokens": 9, "completion_tokens": 30, "estimated": False},
+        "latency_s": 0.25,
+        "prompt": prompt,
+    }
+
+
+def grade(request_id: str, quality: float) -> dict[str, Any]:
+    return {"kind": "feedback", "request_id": request_id, "quality": quality}
+
+
+def invoke(*arguments: object) -> Result:
+    return CliRunner().invoke(graded_runs, [str(argument) for argument in arguments])
+
+
+def test_graded_decisions_load_as_runs(tmp_path: Path):
+    parts = [{"role": "user", "content": [{"type": "text", "text": "And why \ud800?"}]}]
+    log = write_log(
+        tmp_path / "decisions.jsonl",
+        decision("wr-1", "small", MESSAGES),
+        decision("wr-2", "large", MESSAGES),
+        decision("wr-3", "small", parts),
+        decision("wr-4", "small", "never graded"),
+        decision("wr-5", "small", MESSAGES),  # the same again, with another grade
+        grade("wr-5", 0.5),
+        grade("wr-1", 0.0),
+        grade("wr-2", 1.0),
+        grade("wr-3", 0.5),
+    )
+    out = tmp_path / "runs.jsonl"
+    result = invoke(log, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "3 graded runs of 2 models" in result.output
+    runs = load_runs(out)
+    frame = runs.frame.sort_values(["model", "quality"])
+    assert frame["model"].tolist() == ["large", "small", "small"]
+    assert frame["quality"].tolist() == [1.0, 0.25, 0.5]
+    assert set(frame["completion_tokens"]) == {30.0}
+    assert set(frame["latency_s"]) == {0.25}
+    assert set(frame["source"]) == {"decision log"}
+    assert runs.frame["prompt_id"].nunique() == 2
+    assert out.stat().st_mode & 0o077 == 0
+
+
+def test_counts_as_json(tmp_path: Path):
+    log = write_log(tmp_path / "log.jsonl", decision("wr-1", "small", "Why?"), grade("wr-1", 1.0))
+    result = invoke(log, "--out", tmp_path / "runs.jsonl", "--json")
+    assert json.loads(result.output) == {
+        "runs": 1,
+        "models": ["small"],
+        "out": str(tmp_path / "runs.jsonl"),
+    }
+
+
+def test_nothing_graded_is_a_finding_and_writes_nothing(tmp_path: Path):
+    log = write_log(tmp_path / "log.jsonl", decision("wr-1", "small", "Why?"))
+    result = invoke(log, "--out", tmp_path / "runs.jsonl")
+    assert result.exit_code == 1
+    assert "no graded runs" in result.stderr
+    assert list(tmp_path.iterdir()) == [log]
+
+
+def test_the_log_itself_is_not_overwritten(tmp_path: Path):
+    log = write_log(tmp_path / "log.jsonl", decision("wr-1", "small", "Why?"), grade("wr-1", 1.0))
+    before = log.read_bytes()
+    assert isinstance(invoke(log, "--out", log).exception, ValueError)
+    assert log.read_bytes() == before
+
+
+@pytest.mark.parametrize("content", [b"no log\n", b"[]\n"])
+def test_another_file_is_refused(tmp_path: Path, content: bytes):
+    other = tmp_path / "other.jsonl"
+    other.write_bytes(content)
+    result = invoke(other, "--out", tmp_path / "runs.jsonl")
+    assert isinstance(result.exception, ValueError)
+    assert "row 1" in str(result.exception)
+    assert list(tmp_path.iterdir()) == [other]
