@@ -31,7 +31,8 @@ class FitOptions:
     length_head : bool
         Whether lengths depend on the prompt; each model's mean otherwise.
     pruning : bool
-        Whether dominated models may be pruned.
+        Whether models that others dominate in the mean are taken off the dial where that pays out
+        of fold. Off: chosen on one half of the prompts it lost on the other half.
     dial : DialShape
         Which kinds of settings are on the dial.
 
@@ -47,7 +48,7 @@ class FitOptions:
     extra_models: bool = True
     evidence_shrinkage: bool = True
     length_head: bool = True
-    pruning: bool = True
+    pruning: bool = False
     dial: DialShape = field(default_factory=DialShape)
 
     def __post_init__(self) -> None:

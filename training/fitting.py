@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from router.blocks import BlockScaler
 from router.dial import Dial, DialShape, PoolMeans, dial_sweep
 from router.errors import ConfigError, DataError
 from router.eval.frontier import operating_points, zero_router_points
@@ -21,13 +22,13 @@ from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
 from router.training.crossfit import CrossFit, assign_folds, cross_fit
 from router.training.fit_options import FitOptions
-from router.training.heads import HeadBank, TrainingBlocks
+from router.training.heads import FittedHead, HeadBank, TrainingBlocks
 from router.training.lengths import FittedLengths, fit_lengths
 from router.training.recalibrate import fit_recalibration
 from router.training.stacking import FittedStack, Stack, fit_stack, stack_variants
 from router.training.targets import Targets
 
-__all__ = ["Evidence", "FittedRouter", "fit_router"]
+__all__ = ["Candidates", "Evidence", "FittedRouter", "fit_candidates", "fit_router"]
 
 _Array = NDArray[np.float64]
 _Progress = Callable[[str], None]
@@ -40,6 +41,47 @@ _MAX_REPEATS = 4
 _TEMPERATURE = 0.03
 _MIN_COMPLETE = 40
 _PRUNING_GAIN = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Candidate heads fitted on all prompts, and cross-fitted: what a fit spends its time on.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Names of the candidates.
+    fits : tuple of CrossFit
+        Predictions for unseen prompts, one for each assignment of folds.
+    heads : tuple of FittedHead
+        The candidates, fitted on all prompts.
+    scaler : BlockScaler
+        The feature blocks.
+    scaled : ndarray of shape (n, n_features)
+        Scaled features of the prompts.
+    """
+
+    names: tuple[str, ...]
+    fits: tuple[CrossFit, ...]
+    heads: tuple[FittedHead, ...]
+    scaler: BlockScaler
+    scaled: NDArray[np.float32]
+
+    def of(self, families: Sequence[str]) -> Candidates:
+        """Return the candidates of some families, as if no other had been fitted."""
+        index = [i for i, name in enumerate(self.names) if name.startswith(tuple(families))]
+        if len(index) == len(self.names):
+            return self
+        fits = (
+            CrossFit(fit.fold, fit.outer[index], tuple(inner[index] for inner in fit.inner))
+            for fit in self.fits
+        )
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in index),
+            fits=tuple(fits),
+            heads=tuple(self.heads[i] for i in index),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +136,63 @@ class FittedRouter:
     evidence: Evidence
 
 
+def fit_candidates(
+    features: Features,
+    targets: Targets,
+    groups: NDArray[np.integer],
+    *,
+    options: FitOptions | None = None,
+    seed: int = 0,
+    n_jobs: int = 2,
+    progress: _Progress | None = None,
+) -> Candidates:
+    """Fit and cross-fit the candidate heads.
+
+    Parameters
+    ----------
+    features, targets, groups, seed, n_jobs, progress
+        As for :func:`fit_router`.
+    options : FitOptions, optional
+        Its blocks and heads are used.
+
+    Returns
+    -------
+    Candidates
+        To fit routers with that differ in what follows.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 20 distinct prompts.
+    """
+    say = progress or (lambda line: None)
+    options = options or FitOptions()
+    n_groups = len(np.unique(groups))
+    if n_groups < _MIN_PROMPTS:
+        raise DataError(f"{n_groups} distinct graded prompts: at least {_MIN_PROMPTS} are needed")
+    with threadpool_limits(1):
+        scaler = fit_scaler(features, seed=seed, blocks=options.blocks)
+        blocks = TrainingBlocks.build(scaler, features)
+        bank = HeadBank(blocks, seed=seed, families=options.heads)
+        stacked = targets.stacked()
+        nested = len(features) <= _NESTED_LIMIT
+        # Few prompts leave the stacks to the luck of the folds: several assignments average it.
+        n_repeats = int(np.clip(_REPEATED_ROWS // len(features), 1, _MAX_REPEATS))
+        say(f"cross-fitting {len(bank.names)} heads on {len(features)} prompts")
+        fits = tuple(
+            cross_fit(
+                bank,
+                stacked,
+                assign_folds(groups, _N_FOLDS, seed + repeat),
+                nested=nested,
+                n_jobs=n_jobs,
+            )
+            for repeat in range(n_repeats)
+        )
+        say("fitting on all prompts")
+        return Candidates(bank.names, fits, tuple(bank.fit_final(stacked)), scaler, bank.scaled)
+
+
 def fit_router(
     features: Features,
     targets: Targets,
@@ -102,6 +201,7 @@ def fit_router(
     pool: Pool,
     *,
     options: FitOptions | None = None,
+    candidates: Candidates | None = None,
     seed: int = 0,
     n_jobs: int = 2,
     progress: _Progress | None = None,
@@ -122,6 +222,9 @@ def fit_router(
         The candidates.
     options : FitOptions, optional
         Which parts take part; all of them where absent.
+    candidates : Candidates, optional
+        Candidates that were fitted on the same prompts with the same blocks; of them the
+        families of `options` take part. Fitted here where absent.
     seed : int
         Seed of all that is random.
     n_jobs : int
@@ -143,34 +246,24 @@ def fit_router(
     """
     say = progress or (lambda line: None)
     options = options or FitOptions()
-    n_groups = len(np.unique(groups))
-    if n_groups < _MIN_PROMPTS:
-        raise DataError(f"{n_groups} distinct graded prompts: at least {_MIN_PROMPTS} are needed")
+    if candidates is None:
+        candidates = fit_candidates(
+            features,
+            targets,
+            groups,
+            options=options,
+            seed=seed,
+            n_jobs=n_jobs,
+            progress=progress,
+        )
+    candidates = candidates.of(options.heads)
+    fits, n_repeats = candidates.fits, len(candidates.fits)
     m = targets.n_models
     quality = np.where(targets.observed, targets.quality, np.nan)[:, :m]
     filled = targets.quality[:, :m]
     reference = reference_model(filled, energy_j)
 
     with threadpool_limits(1):
-        scaler = fit_scaler(features, seed=seed, blocks=options.blocks)
-        blocks = TrainingBlocks.build(scaler, features)
-        bank = HeadBank(blocks, seed=seed, families=options.heads)
-        stacked = targets.stacked()
-        nested = len(features) <= _NESTED_LIMIT
-        # Few prompts leave the stacks to the luck of the folds: several assignments average it.
-        n_repeats = int(np.clip(_REPEATED_ROWS // len(features), 1, _MAX_REPEATS))
-        say(f"cross-fitting {len(bank.names)} heads on {len(features)} prompts")
-        fits = [
-            cross_fit(
-                bank,
-                stacked,
-                assign_folds(groups, _N_FOLDS, seed + repeat),
-                nested=nested,
-                n_jobs=n_jobs,
-            )
-            for repeat in range(n_repeats)
-        ]
-
         say("stacking")
         n_quality = targets.quality.shape[1]
         lengths = fit_lengths(
@@ -178,9 +271,8 @@ def fit_router(
             np.tile(targets.log_prompt_ratio, n_repeats),
             np.concatenate([fit.outer[:, :, n_quality:] for fit in fits], axis=1),
             copies=n_repeats,
+            by_prompt=options.length_head,
         )
-        if not options.length_head:
-            lengths = replace(lengths, weights=np.zeros_like(lengths.weights))
         outer = np.mean([fit.outer for fit in fits], axis=0)
         energy = _expected_energy(lengths, outer[:, :, n_quality:], targets, pool)
         variants = _variants(options, m, len(targets.extra))
@@ -205,14 +297,13 @@ def fit_router(
                 means, score = replace(means, pruned=pruned), without
         dial = Dial.measure(expected, energy, measured, energy_j, means, reference, options.dial)
 
-        say("fitting on all prompts")
         model = collapse(
-            bank.fit_final(stacked),
+            candidates.heads,
             stacks,
             shares,
             lengths,
-            scaler,
-            bank.scaled,
+            candidates.scaler,
+            candidates.scaled,
             fit_recalibration(expected, quality),
         )
     return FittedRouter(
@@ -225,7 +316,7 @@ def fit_router(
             energy_j=energy,
             stack_scores=scores,
             stack_weights=shares,
-            head_figures=_head_figures(bank.names, outer, stacks, shares, judge),
+            head_figures=_head_figures(candidates.names, outer, stacks, shares, judge),
             log_energy_ratio=score,
         ),
     )

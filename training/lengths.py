@@ -61,6 +61,7 @@ def fit_lengths(
     candidates: NDArray[np.float32],
     *,
     copies: int = 1,
+    by_prompt: bool = True,
 ) -> FittedLengths:
     """Fit the length head on out-of-fold predictions.
 
@@ -74,6 +75,8 @@ def fit_lengths(
         Out-of-fold predictions of both.
     copies : int
         How often each prompt is in the rows, with predictions of other folds.
+    by_prompt : bool
+        Whether lengths depend on the prompt; each model's mean otherwise.
 
     Returns
     -------
@@ -93,6 +96,8 @@ def fit_lengths(
         ],
         axis=1,
     )
+    if not by_prompt:
+        weights = np.zeros_like(weights)
     expected = np.einsum("cnk,ck->nk", candidates - mean, weights) + mean
     # Energy needs the mean of a skewed length. One factor for all prompts gives it only where
     # every length is equally uncertain; a slope beside it also holds where long ones are more so.

@@ -31,7 +31,12 @@ svg { max-width: 100%; height: auto; color: var(--text); }
 
 
 def html_report(
-    title: str, verdict: str, sections: Sequence[Section], plots: Mapping[str, str]
+    title: str,
+    verdict: str,
+    sections: Sequence[Section],
+    plots: Mapping[str, str],
+    *,
+    own: str | None,
 ) -> str:
     """Return a report as one self-contained page for light and dark screens.
 
@@ -40,17 +45,17 @@ def html_report(
     title, verdict : str
         Heading, and what is said before it.
     sections : sequence of Section
-        The rest. A first column that repeats the first row of the first table marks the
-        router.
+        The rest.
     plots : mapping of str to str
         SVG elements by the name that sections use; they must be safe to insert.
+    own : str or None
+        Rows with this in their first column are marked as the router's.
 
     Returns
     -------
     str
         The page.
     """
-    own = sections[0].table.rows[0][0] if sections and sections[0].table else None
     body = "\n".join(_section(section, plots, own) for section in sections)
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'

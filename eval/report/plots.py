@@ -10,13 +10,15 @@ import numpy as np
 
 from router.errors import MissingExtraError
 from router.eval.baselines.fixed import ORACLE, ZERO_ROUTER
+from router.eval.learning_curve import MARGIN, LearningCurve
 from router.eval.protocol import QUALITY_BARS
 from router.eval.result import HEADLINE, BenchmarkResult
+from router.eval.served import SERVED_DIFFERENCE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["frontier_svg", "headline_svg"]
+__all__ = ["curve_svg", "frontier_svg", "headline_svg", "reliability_svg"]
 
 # Stands for the page's text colour until the SVG is written; matplotlib knows no such colour.
 _INK = "#010203"
@@ -121,6 +123,85 @@ def frontier_svg(result: BenchmarkResult) -> str:
     for text in legend.get_texts():
         text.set_color(_INK)
     return _svg(figure, "Quality that every method reaches at what energy", "frontier")
+
+
+def curve_svg(curve: LearningCurve) -> str:
+    """Draw the ratios to the zero router by the number of training prompts.
+
+    Parameters
+    ----------
+    curve : LearningCurve
+        What to draw.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    figure = _figure(8.2, 4.2)
+    axes = figure.add_subplot()
+    sizes = [point.size for point in curve.points]
+    for name, label, colour in (
+        (HEADLINE, "frontier", _ROUTER),
+        (SERVED_DIFFERENCE, "served, less the zero router as served", _COLOURS[0]),
+    ):
+        intervals = [point.interval(name) for point in curve.points]
+        axes.plot(sizes, [interval.mean for interval in intervals], "o-", color=colour, label=label)
+        if all(np.isfinite(interval.low) for interval in intervals):
+            low, high = [i.low for i in intervals], [i.high for i in intervals]
+            axes.fill_between(sizes, low, high, color=colour, alpha=0.15, lw=0)
+    axes.axhline(0, color=_INK, lw=0.8, ls="--")
+    axes.axhline(MARGIN, color=_INK, lw=0.5, alpha=0.35)
+    axes.set_xscale("log")
+    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    axes.minorticks_off()
+    axes.set_xlabel("training prompts (log scale)")
+    axes.set_ylabel("ln(energy / energy of the zero router)")
+    _style(axes)
+    legend = axes.legend(frameon=False, fontsize=8)
+    for text in legend.get_texts():
+        text.set_color(_INK)
+    return _svg(figure, "Energy relative to the zero router by training prompts", "curve")
+
+
+def reliability_svg(result: BenchmarkResult) -> str:
+    """Draw predicted against observed shares of good answers, one panel a model.
+
+    Parameters
+    ----------
+    result : BenchmarkResult
+        What to draw.
+
+    Returns
+    -------
+    str
+        An ``<svg>`` element.
+
+    Raises
+    ------
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    curves = result.reliability
+    columns = min(4, max(len(curves), 1))
+    n_rows = -(-len(curves) // columns)
+    figure = _figure(2.4 * columns, 2.5 * max(n_rows, 1))
+    for number, curve in enumerate(curves, 1):
+        axes = figure.add_subplot(max(n_rows, 1), columns, number)
+        axes.plot([0, 1], [0, 1], color=_INK, lw=0.8, ls="--")
+        axes.vlines(curve.predicted, curve.low, curve.high, color=_ROUTER, lw=2, alpha=0.4)
+        axes.plot(curve.predicted, curve.observed, "o-", color=_ROUTER, ms=3, lw=1)
+        axes.set_title(_plain_text(curve.model), fontsize=8, color=_INK)
+        axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+        _style(axes)
+    figure.supxlabel("predicted probability of a good answer", fontsize=9, color=_INK)
+    figure.supylabel("share of good answers", fontsize=9, color=_INK)
+    return _svg(figure, "Predicted against observed shares of good answers", "reliability")
 
 
 def _figure(width: float, height: float) -> Figure:

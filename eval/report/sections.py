@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from router.eval.baselines.fixed import ORACLE
-from router.eval.intervals import Interval
 from router.eval.protocol import QUALITY_BARS
+from router.eval.report.figures import NONE, number, percent, plain, signed, span
 from router.eval.result import HEADLINE, BenchmarkResult
 
-__all__ = ["Section", "Table", "benchmark_sections"]
+__all__ = ["RELIABILITY_PLOT", "Section", "Table", "benchmark_sections"]
+
+RELIABILITY_PLOT = "reliability"
+"""Name of the plot."""
 
 _CALIBRATION = ("auc", "brier", "ece", "ece_floor")
 _PROTOCOL_FIGURES = frozenset(
@@ -23,7 +28,6 @@ _PROTOCOL_FIGURES = frozenset(
     }
 )
 _CHOSEN = "chosen_"
-_NONE = "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ def benchmark_sections(result: BenchmarkResult) -> tuple[Section, ...]:
         _headline(result),
         _energy_at(result),
         _calibration(result),
+        *(() if not result.reliability else (_reliability(result),)),
         _router(result),
         _baselines(result),
         _models(result),
@@ -102,12 +107,12 @@ def _headline(result: BenchmarkResult) -> Section:
         rows.append(
             (
                 method.name,
-                _signed(figure),
-                _range(figure),
+                signed(figure),
+                span(figure),
                 f"{math.exp(figure.mean) - 1:+.0%}",
-                _NONE if own else _signed(difference),
-                _NONE if own else _range(difference),
-                _NONE if own else comparisons[method.name].value,
+                NONE if own else signed(difference),
+                NONE if own else span(difference),
+                NONE if own else comparisons[method.name].value,
             )
         )
     return Section(
@@ -149,8 +154,8 @@ def _energy_at(result: BenchmarkResult) -> Section:
             tuple(
                 (
                     method.name,
-                    *(_percent(method.interval(name)) for name in names),
-                    _percent(method.interval("peak_quality")),
+                    *(percent(method.interval(name)) for name in names),
+                    percent(method.interval("peak_quality")),
                 )
                 for method in result.methods
             ),
@@ -165,13 +170,13 @@ def _calibration(result: BenchmarkResult) -> Section:
     for method in result.methods:
         intervals = [method.interval(name) for name in _CALIBRATION]
         if not math.isnan(intervals[1].mean):
-            rows.append((method.name, *(_plain(interval) for interval in intervals)))
+            rows.append((method.name, *(plain(interval) for interval in intervals)))
     length = result.router.interval("length_error")
     length_text = (
         "The router predicts no answer lengths, or no true length is known."
         if math.isnan(length.mean)
         else "Half of the answer lengths that the router predicts are within a factor of "
-        f"{math.exp(length.mean):.2f} of the true ones (length_error {_plain(length)})."
+        f"{math.exp(length.mean):.2f} of the true ones (length_error {plain(length)})."
     )
     return Section(
         "Predictions",
@@ -186,13 +191,40 @@ def _calibration(result: BenchmarkResult) -> Section:
     )
 
 
+def _reliability(result: BenchmarkResult) -> Section:
+    rows = []
+    for curve in result.reliability:
+        total = sum(curve.count)
+        gaps = np.abs(np.subtract(curve.predicted, curve.observed))
+        inside = np.less_equal(curve.low, curve.predicted) & np.less_equal(
+            curve.predicted, curve.high
+        )
+        rows.append(
+            (
+                curve.model,
+                f"{total:,}",
+                f"{float(gaps @ np.array(curve.count)) / total:.3f}",
+                f"{int(inside.sum())} of {len(inside)}",
+            )
+        )
+    return Section(
+        "Reliability of the router's probabilities",
+        (
+            "Test prompts of all seeds in 15 bins of equal counts by predicted probability; on the "
+            "dashed line predictions come true. Bars are 95 % intervals.",
+        ),
+        Table(("model", "answers", "mean gap", "bins that hold"), tuple(rows), "<>>>"),
+        plot=RELIABILITY_PLOT,
+    )
+
+
 def _router(result: BenchmarkResult) -> Section:
     rows = [
-        (name, _plain(result.router.interval(name)))
+        (name, plain(result.router.interval(name)))
         for name in result.router.per_seed
         if name not in _PROTOCOL_FIGURES
     ]
-    rows.append(("peak_rss_mb", _number(result.peak_rss_mb)))
+    rows.append(("peak_rss_mb", number(result.peak_rss_mb)))
     return Section(
         "Cost of the router itself",
         (
@@ -213,7 +245,7 @@ def _baselines(result: BenchmarkResult) -> Section:
             if name.startswith(_CHOSEN)
         ]
         if chosen:
-            rows.append((method.name, _plain(method.interval("train_s")), "; ".join(chosen)))
+            rows.append((method.name, plain(method.interval("train_s")), "; ".join(chosen)))
     return Section(
         "Tuning of the baselines",
         ("Chosen for each seed by cross-validation on its training prompts.",),
@@ -241,9 +273,9 @@ def _models(result: BenchmarkResult) -> Section:
                 (
                     model.name,
                     f"{model.mean_quality:.3f}",
-                    _number(model.mean_energy_j),
-                    _number(model.joules_per_prompt_token),
-                    _number(model.joules_per_completion_token),
+                    number(model.mean_energy_j),
+                    number(model.joules_per_prompt_token),
+                    number(model.joules_per_completion_token),
                     model.basis,
                     f"{model.measured_share:.0%}",
                     f"{model.unknown_length_share:.0%}",
@@ -264,7 +296,7 @@ def _data(result: BenchmarkResult) -> Section:
         Table(
             ("what", "value"),
             (
-                ("evaluation runs", ", ".join(data.runs) or _NONE),
+                ("evaluation runs", ", ".join(data.runs) or NONE),
                 ("prompts graded on every model of the pool", f"{data.n_prompts:,}"),
                 ("prompts left out because a grade is missing", f"{data.n_left_out:,}"),
                 ("distinct texts", f"{data.n_groups:,}"),
@@ -308,39 +340,3 @@ def _method(result: BenchmarkResult) -> Section:
             "graders or other joules per token it does not say.",
         ),
     )
-
-
-def _signed(interval: Interval) -> str:
-    return _NONE if math.isnan(interval.mean) else f"{interval.mean:+.3f}"
-
-
-def _range(interval: Interval) -> str:
-    return _NONE if math.isnan(interval.low) else f"{interval.low:+.3f} to {interval.high:+.3f}"
-
-
-def _percent(interval: Interval) -> str:
-    if math.isnan(interval.mean):
-        return _NONE
-    if math.isnan(interval.low):
-        return f"{100 * interval.mean:.1f}"
-    return f"{100 * interval.mean:.1f} ± {100 * (interval.high - interval.mean):.1f}"
-
-
-def _plain(interval: Interval) -> str:
-    if math.isnan(interval.mean):
-        return _NONE
-    places = _places(interval.mean)
-    text = f"{interval.mean:,.{places}f}"
-    half = interval.high - interval.mean
-    return text if math.isnan(half) or half == 0 else f"{text} ± {half:,.{places}f}"
-
-
-def _number(value: float) -> str:
-    if math.isnan(value):
-        return _NONE
-    return f"{value:,.{_places(value)}f}" if abs(value) >= 1 else f"{value:.3g}"
-
-
-def _places(value: float) -> int:
-    """Decimal places that leave about three significant digits."""
-    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3

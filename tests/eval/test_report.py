@@ -10,8 +10,10 @@ import pytest
 from router.errors import MissingExtraError
 from router.eval.baselines import Cheapest, Clusters, ZeroRouter
 from router.eval.benchmark import run_benchmark
+from router.eval.learning_curve import CurvePoint, LearningCurve
 from router.eval.report import render_benchmark, write_report
-from router.eval.result import MethodResult
+from router.eval.result import HEADLINE, MethodResult
+from router.eval.served import SERVED_DIFFERENCE
 
 HOSTILE = '<script>alert("x")</script> & $a_b$ | `c` *d*'
 VOID = {"meta", "br", "link", "img"}
@@ -97,10 +99,10 @@ def test_page_needs_nothing_else_and_is_small(result, tmp_path):
 def test_page_follows_light_and_dark_screens(result, tmp_path):
     page = _written(result, tmp_path)["report.html"]
     assert "prefers-color-scheme: dark" in page
-    assert page.count("<svg") == 2
+    assert page.count("<svg") == 3
     assert "currentColor" in page
     assert "#010203" not in page
-    assert page.count('role="img"') == 2
+    assert page.count('role="img"') == 3
 
 
 def test_tables_have_every_method_and_no_nan(result, tmp_path):
@@ -190,3 +192,14 @@ def test_without_matplotlib_the_extra_is_named(result, tmp_path, monkeypatch):
     with pytest.raises(MissingExtraError, match=r"wattroute\[train\]"):
         write_report(result, tmp_path / "report")
     assert not (tmp_path / "report").exists()
+
+
+def test_a_learning_curve_takes_its_place_before_the_method(result, tmp_path):
+    point = CurvePoint(60, {HEADLINE: (-0.1, -0.2), SERVED_DIFFERENCE: (-0.1, 0.0)})
+    curve = LearningCurve("three", (0, 1), (point,))
+    write_report(result, tmp_path, curve)
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.index("Learning curve</h2>") < page.index("Method and limits</h2>")
+    assert page.count("<svg") == 4
+    assert json.loads((tmp_path / "report.json").read_text())["learning_curve"]["pool"] == "three"
+    assert "learning_curve" not in result.to_dict()

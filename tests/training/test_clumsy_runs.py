@@ -11,9 +11,14 @@ import pytest
 
 from router import Router
 from router.artifact import read_artifact, write_artifact
+from router.eval.corruption import Corruption
+from router.eval.learning_curve import MARGIN, CurvePoint
 from router.eval.matrix import AnswerMatrix
-from router.features import FeatureSpec
+from router.eval.result import HEADLINE
+from router.eval.served import SERVED_DIFFERENCE
+from router.features import FeatureExtractor, FeatureSpec
 from router.training import fitting
+from router.training.learning_curve import run_learning_curve
 from router.training.train import train_router
 
 
@@ -97,3 +102,51 @@ def test_clumsy_runs_train_without_a_warning(
         for candidate in decision.candidates:
             assert 0 <= candidate.probability <= 1
             assert 0 < candidate.energy_j.value_j < np.inf
+
+
+def measured(matrix: AnswerMatrix, pool, corruption: Corruption | None = None) -> CurvePoint:
+    """Figures on clean test labels, two seeds."""
+    curve = run_learning_curve(
+        matrix,
+        pool,
+        sizes=(),
+        seeds=(0, 1),
+        extractor=FeatureExtractor(FeatureSpec(n_buckets=2**10)),
+        corruption=corruption,
+        n_jobs=1,
+    )
+    return curve.points[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "how",
+    [
+        None,
+        "flip:0.2",
+        "missing:0.5",
+        "perfect",
+        "failing",
+        "constant",
+        "twins",
+        "lone-task",
+    ],
+)
+def test_what_can_be_learned_is_learned_all_the_same(
+    make_matrix, pool, how: str | None, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fitting, "_MAX_REPEATS", 1)
+    point = measured(make_matrix(400), pool, None if how is None else Corruption.parse(how))
+    assert point.interval(HEADLINE).mean < -0.15
+    assert point.interval(SERVED_DIFFERENCE).mean <= MARGIN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["identical", "all right", "all wrong", "texts that say nothing"])
+def test_where_little_can_be_learned_nothing_is_lost(
+    make_matrix, pool, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(fitting, "_MAX_REPEATS", 1)
+    point = measured(spoilt(make_matrix(240), how), pool)
+    assert point.interval(HEADLINE).mean <= MARGIN
+    assert point.interval(SERVED_DIFFERENCE).mean <= MARGIN

@@ -9,7 +9,7 @@ import click
 
 from router.errors import ConfigError
 from router.eval.benchmark import run_benchmark
-from router.eval.report import render_benchmark, write_report
+from router.eval.report import render_benchmark, render_curve, write_report
 from router.pool import load_pool
 from router.training.commands.options import (
     jobs_option,
@@ -22,6 +22,7 @@ from router.training.commands.options import (
     seed_option,
 )
 from router.training.default_runs import DEFAULT_POOL_FILE, load_default_runs
+from router.training.learning_curve import run_learning_curve
 from router.training.method import LearnedRouter
 
 __all__ = ["benchmark"]
@@ -32,6 +33,7 @@ __all__ = ["benchmark"]
 Examples:
   wattroute benchmark pool.toml
   wattroute benchmark pool.toml --seeds 10 --report report/ --decisions decisions.parquet
+  wattroute benchmark pool.toml --learning-curve --report report/
   wattroute benchmark --default-runs --json
 """
 )
@@ -47,6 +49,12 @@ Examples:
 )
 @click.option("--report", metavar="DIR", help="Write report.html, report.md and report.json here.")
 @click.option("--decisions", metavar="FILE.parquet", help="Write every decision here.")
+@click.option(
+    "--learning-curve",
+    "with_curve",
+    is_flag=True,
+    help="Measure with fewer training prompts too, as `wattroute learning-curve` does.",
+)
 @click.option("--encoder", default="static", show_default=True, metavar="NAME", help="As in train.")
 @on_bad_option
 @jobs_option
@@ -59,6 +67,7 @@ def benchmark(
     seeds: int,
     report: str | None,
     decisions: str | None,
+    with_curve: bool,
     encoder: str,
     on_bad: str,
     jobs: int,
@@ -94,10 +103,28 @@ def benchmark(
         extractor=extractor,
         progress=say,
     )
+    curve = None
+    if with_curve:
+        curve = run_learning_curve(
+            matrix,
+            pool,
+            seeds=result.seeds,
+            extractor=extractor,
+            n_jobs=jobs,
+            progress=say,
+        )
     if report is not None:
-        write_report(result, report)
+        write_report(result, report, curve)
         say(f"report written to {report}")
     if decisions is not None:
         result.write_decisions(decisions)
         say(f"decisions written to {decisions}")
-    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else render_benchmark(result))
+    if as_json:
+        found = result.to_dict()
+        if curve is not None:
+            found["learning_curve"] = curve.to_dict()
+        click.echo(json.dumps(found, indent=1))
+        return
+    click.echo(render_benchmark(result))
+    if curve is not None:
+        click.echo(render_curve(curve))
