@@ -7,22 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from router.errors import ConfigError, DataError
+from router.errors import ConfigError
 from router.eval.baselines import Oracle, RandomShares, default_baselines
 from router.eval.baselines.fixed import ORACLE, RANDOM_SHARES
 from router.eval.describe import describe_data, describe_models
-from router.eval.frontier import zero_router_points
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import (
     BenchmarkSplit,
     Method,
     Outcome,
-    feature_rows,
     split_prompts,
-    true_energy,
 )
 from router.eval.reliability import reliability_curves
 from router.eval.result import (
@@ -32,6 +28,7 @@ from router.eval.result import (
     SeedDecisions,
 )
 from router.eval.scoring import Score, Truth, average_frontier, score
+from router.eval.splits import PoolPrompts
 from router.features import FeatureExtractor, Features
 from router.pool import Pool
 
@@ -89,17 +86,12 @@ def run_benchmark(
         were graded on.
     """
     methods = default_baselines() if baselines is None else tuple(baselines)
-    _check_arguments(matrix, seeds, [router, *methods], features)
+    _check_arguments(seeds, [router, *methods])
     say = progress or (lambda line: None)
-    cells, energy_j, index = _pool_prompts(matrix, pool)
-    if features is None:
-        say(f"features of {len(index)} prompts")
-        extractor = extractor or FeatureExtractor()
-        given = cells.embeddings if extractor.spec.encoder.startswith("precomputed") else None
-        features = extractor.extract(cells.prompts, given)
-    else:
-        features = feature_rows(features, index)
-    extra = _extra(matrix, pool, index)
+    prompts = PoolPrompts.prepare(
+        matrix, pool, extractor=extractor, features=features, progress=say
+    )
+    cells = prompts.cells
     truths: list[Truth] = []
     parts: list[SeedDecisions] = []
     scores: dict[str, list[Score]] = {}
@@ -108,8 +100,8 @@ def run_benchmark(
         train, test = split_prompts(cells.groups, seed)
         sizes.append((len(train), len(test)))
         say(f"seed {seed} ({number} of {len(seeds)}): {len(train)} training, {len(test)} test")
-        split = _split(cells, extra, energy_j, features, train, test, seed)
-        truth = _truth(cells, energy_j, split, test)
+        split = prompts.split(train, test, seed)
+        truth = prompts.truth(split, test)
         truths.append(truth)
         # Two threads of linear algebra wait for each other where another core is busy.
         with threadpool_limits(1):
@@ -128,8 +120,8 @@ def run_benchmark(
         seeds=tuple(seeds),
         router=results[0],
         baselines=tuple(results[1:]),
-        models=describe_models(cells, energy_j, pool, truths),
-        data=describe_data(matrix, cells, extra, pool, sizes),
+        models=describe_models(cells, prompts.energy_j, pool, truths),
+        data=describe_data(matrix, cells, prompts.extra, pool, sizes),
         seed_decisions=tuple(parts),
         peak_rss_mb=_peak_rss_mb(),
         reliability=reliability_curves(
@@ -138,93 +130,13 @@ def run_benchmark(
     )
 
 
-def _check_arguments(
-    matrix: AnswerMatrix,
-    seeds: Sequence[int],
-    methods: Sequence[Method],
-    features: Features | None,
-) -> None:
+def _check_arguments(seeds: Sequence[int], methods: Sequence[Method]) -> None:
     if not seeds or len(set(seeds)) != len(seeds):
         raise ConfigError(f"seeds is {list(seeds)}: give at least one, each once")
     names = [method.name for method in methods] + [RANDOM_SHARES, ORACLE]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise ConfigError(f"two methods are called {repeated[0]!r}: give each its own name")
-    if features is not None and len(features) != len(matrix):
-        raise ConfigError(
-            f"features has {len(features)} rows and the runs have {len(matrix)} prompts: "
-            "give one row for each"
-        )
-
-
-def _pool_prompts(
-    matrix: AnswerMatrix, pool: Pool
-) -> tuple[AnswerMatrix, NDArray[np.float64], NDArray[np.intp]]:
-    """Outcomes and true energy where every model of the pool was graded, and which rows."""
-    missing = [name for name in pool.names if name not in matrix.models]
-    if missing:
-        raise DataError(
-            f"pool {pool.name!r}: the runs have no model {', '.join(map(repr, missing))}; "
-            f"they have {', '.join(map(repr, matrix.models))}"
-        )
-    cells = matrix.columns(pool.names)
-    index = np.flatnonzero(~np.isnan(cells.quality).any(axis=1))
-    if len(index) < 2:
-        raise DataError(
-            f"pool {pool.name!r}: {len(index)} of {len(matrix)} prompts have a quality for "
-            f"every model of the pool: at least two are needed"
-        )
-    return cells.rows(index), true_energy(matrix, pool)[index], index
-
-
-def _extra(matrix: AnswerMatrix, pool: Pool, index: NDArray[np.intp]) -> AnswerMatrix | None:
-    """Outcomes of the models outside the pool on its prompts, if there are any."""
-    graded = np.flatnonzero(~np.isnan(matrix.quality[index]).all(axis=0))
-    names = [matrix.models[j] for j in graded if matrix.models[j] not in pool.names]
-    return matrix.columns(names).rows(index) if names else None
-
-
-def _split(
-    cells: AnswerMatrix,
-    extra: AnswerMatrix | None,
-    energy_j: NDArray[np.float64],
-    features: Features,
-    train: NDArray[np.intp],
-    test: NDArray[np.intp],
-    seed: int,
-) -> BenchmarkSplit:
-    return BenchmarkSplit(
-        seed=seed,
-        train=cells.rows(train),
-        extra=None if extra is None else extra.rows(train),
-        test_prompts=tuple(cells.prompts[i] for i in test),
-        test_ids=tuple(cells.prompt_ids[i] for i in test),
-        test_tasks=tuple(cells.tasks[i] for i in test),
-        train_features=feature_rows(features, train),
-        test_features=feature_rows(features, test),
-        train_energy_j=energy_j[train],
-    )
-
-
-def _truth(
-    cells: AnswerMatrix,
-    energy_j: NDArray[np.float64],
-    split: BenchmarkSplit,
-    test: NDArray[np.intp],
-) -> Truth:
-    # Columns in one piece are all averaged in one order of summation: equal choices get
-    # equal means to the last digit, and the zero router's ratio is 0.
-    quality = np.asfortranarray(cells.quality[test])
-    test_energy_j = np.asfortranarray(energy_j[test])
-    return Truth(
-        quality=quality,
-        energy_j=test_energy_j,
-        completion_tokens=cells.completion_tokens[test],
-        reference=split.reference,
-        zero_points=zero_router_points(
-            split.train.quality, split.train_energy_j, quality, test_energy_j
-        ),
-    )
 
 
 def _outcomes(

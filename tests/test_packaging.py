@@ -25,6 +25,7 @@ TOP_LEVEL = {
     "NOTICE",
     "README.md",
     "SECURITY.md",
+    "docs",
     "eval",
     "models",
     "pyproject.toml",
@@ -66,8 +67,10 @@ def test_installed_metadata():
     assert set(metadata.get_all("Provides-Extra") or ()) == {
         "all",
         "client",
+        "collect",
         "dev",
         "encoders",
+        "ray",
         "serve",
         "train",
     }
@@ -85,10 +88,15 @@ def test_only_the_default_data_is_pinned():
     assert all(">=" in need for need in needs if "==" not in need)
 
 
-@pytest.mark.parametrize("name", ["benchmark", "demo", "evaluate", "train"])
+COMMANDS = PYPROJECT["project"]["entry-points"]["wattroute.commands"]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_training_commands_are_registered(name: str):
     (entry,) = importlib.metadata.entry_points(group="wattroute.commands", name=name)
-    assert entry.value == f"router.training.commands.{name}:{name}"
+    module = name.replace("-", "_")
+    assert entry.value == f"router.training.commands.{module}:{module}"
+    assert entry.load().name == name
 
 
 def test_console_script_is_registered():
@@ -116,7 +124,7 @@ def test_changelog_has_this_version():
 
 TEXT_FILES = [
     path
-    for folder in (".ci", "eval", "models", "router", "tests", "training")
+    for folder in (".ci", "docs", "eval", "models", "router", "tests", "training")
     for path in sorted((ROOT / folder).rglob("*"))
     if path.is_file() and path.suffix in {"", ".html", ".in", ".json", ".md", ".py", ".toml"}
     if "__pycache__" not in path.parts

@@ -85,10 +85,22 @@ def model_card(
         "prompts can go wrong, and other kinds of prompts may keep less.",
         "- What is not certified is served by the reference model unless the caller asks for the "
         "estimate, which rests on cross-fitted predictions.",
+        *_novel(artifact),
         *_assumed(artifact),
         "",
     ]
     return "\n".join(lines)
+
+
+def _novel(artifact: Artifact) -> list[str]:
+    """Say what becomes of prompts unlike those of training."""
+    if artifact.guard is None:
+        return []
+    return [
+        f"- Prompts unlike those of training are noticed, with {artifact.guard.false_alarms:.1%} "
+        "false alarms. They are outside every promise and go to one model for each bar, the "
+        "reference model where no other is trusted to keep it on new kinds of tasks."
+    ]
 
 
 def with_promise(card: str, artifact: Artifact) -> str:

@@ -35,7 +35,7 @@ from router.training.stacking import stack_variants
 
 __all__ = ["Forecast", "forecast"]
 
-# From learning curves within the training splits of the project's six development pools.
+# Chosen on learning curves of the project's six development pools.
 _DECAY = 0.3
 _USUAL_SCALE = 2.0
 _SCALE_SPREAD = 1.5

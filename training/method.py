@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from router import Router
 from router.artifact import Artifact, write_artifact
-from router.dial import dial_sweep
 from router.eval.protocol import BenchmarkSplit, Outcome
 from router.features import FeatureExtractor
 from router.pool import Pool
 from router.training.embedding_cache import CachedEncoder
-from router.training.fitting import fit_router
-from router.training.held_out import expected_scores
 from router.training.novelty import fit_guard
-from router.training.targets import build_targets
+from router.training.split_fit import fit_split
 from router.training.train import assemble
 
 __all__ = ["LearnedRouter"]
@@ -61,36 +59,22 @@ class LearnedRouter:
             Choices along the dial, expectations, and the figures ``train_s``,
             ``artifact_mb``, ``decision_us_p50`` and ``decision_us_p99``.
         """
+        found = fit_split(split, self.pool, n_jobs=self.n_jobs)
         started = time.perf_counter()
-        targets = build_targets(split.train, split.extra, self.pool)
-        fitted = fit_router(
-            split.train_features,
-            targets,
-            split.train.groups,
-            split.train_energy_j,
-            self.pool,
-            seed=split.seed,
-            n_jobs=self.n_jobs,
-        )
         guard = fit_guard(
             split.train_features,
             split.train.groups,
             split.train.quality,
-            fitted.reference,
+            found.fitted.reference,
             seed=split.seed,
         )
-        train_s = time.perf_counter() - started
-        scores = expected_scores(fitted, split.test_features, split.test_prompts)
-        energy_j = self.pool.joules(scores.prompt_tokens, scores.completion_tokens)
-        artifact = assemble(fitted, targets, self.pool, self.extractor, {}, guard=guard)
-        return Outcome(
-            choices=dial_sweep(scores.quality, energy_j, fitted.dial.means, fitted.reference),
-            quality=scores.probability,
-            energy_j=energy_j,
-            completion_tokens=scores.completion_tokens,
+        train_s = found.train_s + time.perf_counter() - started
+        artifact = assemble(found.fitted, found.targets, self.pool, self.extractor, {}, guard=guard)
+        return replace(
+            found.outcome,
             figures={
                 "train_s": train_s,
-                "out_of_fold_log_energy_ratio": fitted.evidence.log_energy_ratio,
+                "out_of_fold_log_energy_ratio": found.fitted.evidence.log_energy_ratio,
                 **_stored_figures(artifact, split, self.extractor),
             },
         )

@@ -113,7 +113,7 @@ def duration_text(seconds: float) -> str:
     Examples
     --------
     >>> duration_text(42), duration_text(5400), duration_text(200_000)
-    ('42 s', '1 h 30 min', '2 d 8 h')
+    ('42 s', '1 h 30 min', '2 d 7 h')
     """
     whole = round(seconds)
     if whole < 60:

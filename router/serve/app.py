@@ -130,7 +130,7 @@ class Proxy:
             with suppress(RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self._live.ask)
         if service.settings.key is not None:
-            service.refresh_models(service.settings.key, service.own_headers())
+            service.refresh_models(service.settings.key, [(b"accept", b"application/json")])
         try:
             yield
         finally:

@@ -24,6 +24,8 @@ __all__ = [
     "trace_call",
 ]
 
+_MAX_HEADER = 500
+
 
 @dataclass(slots=True)
 class CallTimes:
@@ -91,32 +93,27 @@ def answer_headers(request_id: str, record: Dispatched | None) -> list[tuple[byt
     headers = [(b"x-wattroute-request-id", request_id.encode())]
     if record is None:
         return headers
-
-    def add(name: str, value: object) -> None:
-        if value is not None:
-            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-            clean = "".join(c for c in shown if c.isprintable()).encode("ascii", "replace")
-            headers.append((b"x-wattroute-" + name.encode(), clean[:500]))
-
-    add("model", record.model)
-    add("probability", record.probability)
-    add("quality", record.quality)
-    add("reference", record.reference)
-    energy = record.energy_j
-    if energy is not None:
-        add("energy-j", energy.value_j)
-        add("energy-low-j", energy.low_j)
-        add("energy-high-j", energy.high_j)
-        add("energy-basis", energy.basis)
-        add("energy-from", "prediction" if record.actual_energy_j is None else "usage")
-    add("saved-j", record.saved_j)
-    promise = _certificate(record)
-    if promise is not None:
-        grounds = "; ".join(f"{key}={value:g}" for key, value in promise.items() if key != "holds")
-        add("certificate", f"{'holds' if promise['holds'] else 'none'}; {grounds}")
-    add("attempts", _n_attempts(record))
-    add("session", "kept" if record.kept else None)
-    add("fallback", record.fallback)
+    energy, promise = record.energy_j, _certificate(record)
+    numbers = (
+        (b"x-wattroute-probability", record.probability),
+        (b"x-wattroute-quality", record.quality),
+        (b"x-wattroute-energy-j", None if energy is None else energy.value_j),
+        (b"x-wattroute-energy-low-j", None if energy is None else energy.low_j),
+        (b"x-wattroute-energy-high-j", None if energy is None else energy.high_j),
+        (b"x-wattroute-saved-j", record.saved_j),
+    )
+    texts = (
+        (b"x-wattroute-model", record.model),
+        (b"x-wattroute-reference", record.reference),
+        (b"x-wattroute-energy-basis", None if energy is None else energy.basis),
+        (b"x-wattroute-energy-from", _energy_from(record)),
+        (b"x-wattroute-certificate", None if promise is None else _shown_promise(promise)),
+        (b"x-wattroute-session", "kept" if record.kept else None),
+        (b"x-wattroute-fallback", record.fallback),
+    )
+    headers += [(name, b"%.6g" % number) for name, number in numbers if number is not None]
+    headers += [(name, _header_text(text)) for name, text in texts if text is not None]
+    headers.append((b"x-wattroute-attempts", b"%d" % _n_attempts(record)))
     return headers
 
 
@@ -293,6 +290,23 @@ def trace_call(
     }
     end_ns = start_ns + int((times.whole_s or 0.0) * 1e9)
     tracer.call(headers, start_ns, end_ns, attributes, None if outcome == "answered" else outcome)
+
+
+def _energy_from(record: Dispatched) -> str | None:
+    if record.energy_j is None:
+        return None
+    return "prediction" if record.actual_energy_j is None else "usage"
+
+
+def _header_text(text: str) -> bytes:
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(c for c in text if c.isprintable())
+    return text[:_MAX_HEADER].encode("ascii", "replace")
+
+
+def _shown_promise(promise: Mapping[str, Any]) -> str:
+    grounds = "; ".join(f"{key}={value:g}" for key, value in promise.items() if key != "holds")
+    return f"{'holds' if promise['holds'] else 'none'}; {grounds}"
 
 
 def _certificate(record: Dispatched) -> dict[str, Any] | None:

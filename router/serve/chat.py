@@ -12,7 +12,7 @@ from router.dispatch.names import AUTO
 from router.dispatch.options import RequestOptions, read_options
 from router.errors import ConfigError, WattRouteError
 from router.serve.call_record import CallTimes
-from router.serve.forwarding import check_access, header, upstream_headers, upstream_key
+from router.serve.forwarding import check_access, upstream_key
 from router.serve.json_body import check_chat, check_json, parse_object, read_body
 from router.serve.passthrough import pass_on
 from router.serve.problems import Problem
@@ -58,12 +58,11 @@ async def answer_chat(service: Service, scope: Scope, receive: Receive, send: Se
     options = options_of(headers, body)
     if options is None:
         return await pass_on(service, scope, receive, send, raw, model=body["model"])
-    key = upstream_key(service.settings, headers)
-    service.refresh_models(key, upstream_headers(service.settings, headers))
+    service.refresh_models(upstream_key(service.settings, headers), headers)
     plan = (
-        await asyncio.to_thread(plan_of, service, headers, body)
+        await asyncio.to_thread(plan_of, service, headers, body, options)
         if large
-        else plan_of(service, headers, body)
+        else plan_of(service, headers, body, options)
     )
     call = RoutedCall(service, headers, body, plan, options, CallTimes(unix_s), started)
     return await call.answer(receive, send)
@@ -118,24 +117,40 @@ def options_of(
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value", param="model") from error
     asked = body if routed else {**body, "model": AUTO}
+    given = {name: value for name, value in headers if name.startswith(b"x-wattroute-")}
     try:
-        read_options(asked)
-        options = read_options(asked, **_asked(headers))
+        options = read_options(asked)
+        if given:  # they go before the body's, which must be valid all the same
+            session = given.get(b"x-wattroute-session")
+            options = read_options(
+                asked,
+                quality=_number(given, b"x-wattroute-quality"),
+                min_probability=_number(given, b"x-wattroute-min-probability"),
+                session=None if session is None else session.decode("latin-1"),
+            )
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value") from error
     return options if routed else None
 
 
-def _asked(headers: Sequence[tuple[bytes, bytes]]) -> dict[str, Any]:
-    session = header(headers, b"x-wattroute-session")
-    return {
-        "quality": _number(headers, b"x-wattroute-quality"),
-        "min_probability": _number(headers, b"x-wattroute-min-probability"),
-        "session": None if session is None else session.decode("latin-1"),
-    }
+def _number(given: dict[bytes, bytes], name: bytes) -> float | None:
+    value = given.get(name)
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        raise Problem(
+            400, f"the header {name.decode()} must be a number", code="invalid_value"
+        ) from None
 
 
-def plan_of(service: Service, headers: Sequence[tuple[bytes, bytes]], body: dict[str, Any]) -> Plan:
+def plan_of(
+    service: Service,
+    headers: Sequence[tuple[bytes, bytes]],
+    body: dict[str, Any],
+    options: RequestOptions,
+) -> Plan:
     """Decide where a chat request goes.
 
     Parameters
@@ -146,6 +161,8 @@ def plan_of(service: Service, headers: Sequence[tuple[bytes, bytes]], body: dict
         The request's headers.
     body : dict
         The request, checked.
+    options : RequestOptions
+        What it asks of the router.
 
     Returns
     -------
@@ -155,10 +172,9 @@ def plan_of(service: Service, headers: Sequence[tuple[bytes, bytes]], body: dict
     Raises
     ------
     Problem
-        400 if the request asks for something that is not valid; 503 if nothing can route it.
+        413 if the prompt is too long; 503 if nothing can route it.
     """
-    settings = service.settings
-    limit = settings.max_prompt_characters
+    limit = service.settings.max_prompt_characters
     if sum(_n_characters(message) for message in body["messages"]) > limit:
         raise Problem(
             413,
@@ -167,8 +183,13 @@ def plan_of(service: Service, headers: Sequence[tuple[bytes, bytes]], body: dict
             param="messages",
         )
     try:
-        key = upstream_key(settings, headers)
-        return service.dispatcher.plan(body, key=key, **_asked(headers))
+        return service.dispatcher.plan(
+            body,
+            key=upstream_key(service.settings, headers),
+            quality=options.quality,
+            min_probability=options.min_probability,
+            session=options.session,
+        )
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value") from error
     except WattRouteError as error:
@@ -183,15 +204,3 @@ def _n_characters(message: dict[str, Any]) -> int:
         return 0
     # only text: an image of some megabytes is no long prompt
     return sum(len(part["text"]) for part in content if isinstance(part.get("text"), str))
-
-
-def _number(headers: Sequence[tuple[bytes, bytes]], name: bytes) -> float | None:
-    value = header(headers, name)
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        raise Problem(
-            400, f"the header {name.decode()} must be a number", code="invalid_value"
-        ) from None

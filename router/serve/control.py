@@ -91,10 +91,11 @@ class ControlEndpoints:
         check_json(headers)
         raw = await read_body(request.scope, request.receive, service.settings.max_body_bytes)
         body = read_chat(raw, default_model=AUTO)
-        if options_of(headers, body) is None:
+        options = options_of(headers, body)
+        if options is None:
             text = f"{body['model'][:100]!r} is not routed: name 'auto', or no model"
             raise Problem(400, text, code="invalid_value", param="model")
-        plan = await asyncio.to_thread(plan_of, service, headers, body)
+        plan = await asyncio.to_thread(plan_of, service, headers, body, options)
         step = plan.next()
         plan.cancelled()  # nothing is sent
         record = plan.record()

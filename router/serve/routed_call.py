@@ -110,7 +110,8 @@ class RoutedCall:
                 self._outcome = "disconnected"
             if self._outcome != "answered":
                 self._plan.cancelled()
-            self._keep()
+            self._times.whole_s = time.perf_counter() - self._started
+            self._service.later(self._keep)
         return self._status
 
     async def _exchange(self, send: Send) -> None:
@@ -241,7 +242,6 @@ class RoutedCall:
         """Count and log the call; whatever goes wrong with that is no concern of the client."""
         service, plan, asked = self._service, self._plan, self._options
         settings = service.settings
-        self._times.whole_s = time.perf_counter() - self._started
         try:
             record: Dispatched = plan.record()
             count_call(service.metrics, record, self._times, self._outcome)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from router.dispatch import ConversationStore, Dispatcher, Routes
@@ -21,6 +22,8 @@ from router.serve.upstream import Upstream, UpstreamFailure
 __all__ = ["Service", "model_row"]
 
 _MAX_LIST_BYTES = 4 * 2**20
+_LATER_S = 0.005
+_ASK_EVERY_S = 0.2
 
 
 class Service:
@@ -91,6 +94,9 @@ class Service:
         self.in_flight = 0
         self.stopping = False
         self._shown_error = False
+        self._asked_key: str | None = None
+        self._ask_again = 0.0
+        self._later: list[Callable[[], None]] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._run_names: tuple[object, dict[str, str]] = (None, {})
 
@@ -139,10 +145,14 @@ class Service:
         key : str or None
             The key whose models they are.
         headers : sequence of tuple of bytes
-            Headers of a request with that key.
+            Headers of a client's request with that key.
         """
+        now = time.monotonic()
+        if key == self._asked_key and now < self._ask_again:
+            return
+        self._asked_key, self._ask_again = key, now + _ASK_EVERY_S
         if self.dispatcher.live.claim(key):
-            self.start(self._refresh_models(key, headers))
+            self.start(self._refresh_models(key, upstream_headers(self.settings, headers)))
 
     async def _refresh_models(
         self, key: str | None, headers: Sequence[tuple[bytes, bytes]]
@@ -191,9 +201,22 @@ class Service:
         own = [model_row(model) for model in self._upstreams if model not in ids]
         return {**listed, "data": [*data, *own]}
 
-    def own_headers(self) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a request that the proxy makes in its own name."""
-        return upstream_headers(self.settings, [(b"accept", b"application/json")])
+    def later(self, task: Callable[[], None]) -> None:
+        """Do something when answers that wait have gone out.
+
+        Parameters
+        ----------
+        task : callable
+            What to do; it must not raise.
+        """
+        self._later.append(task)
+        if len(self._later) == 1:
+            asyncio.get_running_loop().call_later(_LATER_S, self._catch_up)
+
+    def _catch_up(self) -> None:
+        tasks, self._later = self._later, []
+        for task in tasks:
+            task()
 
     def keep(self, line: Mapping[str, Any]) -> None:
         """Append a line to the decision log.
@@ -227,6 +250,7 @@ class Service:
 
     async def close(self) -> None:
         """Stop what runs beside the requests and close all connections."""
+        self._catch_up()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

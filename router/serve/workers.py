@@ -7,6 +7,7 @@ socket, the metrics and the conversations. The parent only watches them.
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import math
 import os
@@ -69,6 +70,9 @@ def serve(settings: Settings, announce: Callable[[str, Routes | None], None]) ->
         log.error("every request goes to %s: %s", settings.default_model, error)
         router = None
     _try_out(settings, router)
+    # what is there now stays: nothing looks through it again, or copies it after a fork
+    gc.collect()
+    gc.freeze()
     listening = _listen(settings.host, settings.port)
     values = SharedValues(settings.workers)
     conversations = _conversations(settings, router)
