@@ -32,6 +32,7 @@ _NOISE = (0.2, 0.4, 0.7, 1.0)
 _CONTROL = 0.3
 _COMMON_CONTROL = 1.0
 _LEAST_SHARE = 0.02
+_MODERATION = np.pi / 8.0
 _NEWTON_STEPS = 40
 _LEAST_STEP = 1e-3
 _TOLERANCE = 1e-5
@@ -289,7 +290,7 @@ def _fit(
         deviation += share * float(np.sqrt(max(solution.variance, 0.0)))
         if moderated:
             hidden = solution.unseen_variance + float(surprise.var())
-            share /= float(np.sqrt(1.0 + np.pi * hidden / 8.0))
+            share /= float(np.sqrt(1.0 + _MODERATION * hidden))
         weights = prior.mean + stray * (prior.covariance @ (centred.T @ alpha))
         level = prior.base + prior.spread * float(alpha.sum())
         coefficients += share * weights

@@ -22,7 +22,7 @@ __all__ = ["widened_dial", "widened_means"]
 
 _Floats = NDArray[np.float64]
 
-_RIDGE = 1e-2
+_RIDGE = 1e-3
 _LEAST = 1e-12
 
 

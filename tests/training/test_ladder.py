@@ -29,9 +29,7 @@ def test_weights_move_along_the_ladder(latent: np.ndarray):
 
 def test_the_new_model_may_stray_as_far_as_the_others_do(latent: np.ndarray):
     alike = ladder_prior(make_link(np.ones((2, 3))), latent, POOL, 0.5)
-    apart = ladder_prior(
-        make_link(np.array([[1.0, 4.0, 1.0], [1.0, 1.0, 1.0]])), latent, POOL, 0.5
-    )
+    apart = ladder_prior(make_link(np.array([[1.0, 4.0, 1.0], [1.0, 1.0, 1.0]])), latent, POOL, 0.5)
     assert apart.covariance[0, 0] > 3.0 * alike.covariance[0, 0]
     assert (np.linalg.eigvalsh(alike.covariance) > 0.0).all()
 

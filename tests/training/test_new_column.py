@@ -154,7 +154,7 @@ def test_log_odds_are_moderated_by_what_is_not_known(monkeypatch: pytest.MonkeyP
     latent = rng.standard_normal((40, 2))
     quality = (latent[:, 0] > 0).astype(float)
     column = fit_logistic_column(latent, make_blocks(40), quality, VAGUE)
-    monkeypatch.setattr(new_column.np, "pi", 0.0)  # no moderation
+    monkeypatch.setattr(new_column, "_MODERATION", 0.0)
     bold = fit_logistic_column(latent, make_blocks(40), quality, VAGUE)
     assert 0.3 < column.coefficients[0] / bold.coefficients[0] < 0.98
 
