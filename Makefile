@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint typecheck unit smoke test-oldest wheel clean
+.PHONY: help venv demo test lint typecheck unit smoke test-oldest test-upstream wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,6 +43,10 @@ unit: venv ## pytest
 
 test-oldest: venv ## the tests of the core with the oldest dependencies allowed
 	@$(VENV)/bin/python .ci/test_oldest.py
+
+test-upstream: venv ## the client, the proxy and collecting against real llama.cpp servers (compiles)
+	@$(VENV)/bin/python .ci/install_upstream.py .venv-upstream
+	@WATTROUTE_UPSTREAM_PYTHON="$$PWD/.venv-upstream/bin/python" $(VENV)/bin/pytest tests/upstream $(ARGS)
 
 wheel: venv ## source distribution and wheel, in dist/
 	@$(VENV)/bin/python -m build --outdir dist

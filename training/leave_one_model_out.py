@@ -7,8 +7,11 @@ are compared: without the model, with it added, and trained with all grades of a
 The gain of a router is what its ``log_energy_ratio`` is below that of the router without the model,
 all against the reference model and the zero router of the whole pool. The *share* of the full gain
 is 1 less the shortfall (gain of full data less gain of the added model) over the gain of full data,
-or over 0.2 where that is less: below that, a shortfall of 0.02, about what two fits of the same
-data differ by, counts as 10 %.
+or over 0.2 where that is less: below that, a shortfall of 0.02 counts as 10 %.
+
+Two fits on nearly the same data differ by a few hundredths, whatever the model that was left out
+is worth. So there is a second yardstick without that noise: the router without the model, *told*
+what the fully trained router expects of the model.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.artifact import Artifact
-from router.dial import choose, dial_sweep
+from router.dial import PoolMeans, choose, dial_sweep
 from router.eval.frontier import energy_at_quality, operating_points, zero_router_points
 from router.eval.matrix import AnswerMatrix
 from router.eval.metrics import energies_at_bars
@@ -70,8 +73,9 @@ class Addition:
         How they were chosen among the training prompts.
     draw : int
         Number of the random draw.
-    full_gain, gain : float
-        Gain of the router trained with all grades, and of the one that the model was added to.
+    full_gain, told_gain, gain : float
+        Gain of the router trained with all grades, of the one that was told what that expects of
+        the model, and of the one that the model was added to.
     brier : float
         Mean squared error of the new model's expected quality.
     error : float
@@ -89,6 +93,7 @@ class Addition:
     chosen: str
     draw: int
     full_gain: float
+    told_gain: float
     gain: float
     brier: float
     error: float
@@ -195,7 +200,9 @@ class LeaveOneOut:
         zero = zero_router_points(self.cells.quality, self._energy_j, self._quality, self._spent)
         self._zero_j = energies_at_bars(zero, self._goal)
         every = list(range(len(pool.models)))
-        self.full = self.log_energy_ratio(self._router(every), every)
+        full = self._router(every)
+        self._told = self.expected(full)
+        self.full = self.log_energy_ratio(full, every)
 
     def without(self, model: int) -> Artifact:
         """Return a router trained without one model of the pool."""
@@ -243,8 +250,29 @@ class LeaveOneOut:
 
     def log_energy_ratio(self, artifact: Artifact, order: Sequence[int]) -> float:
         """Return the headline figure of a router whose models are these columns of the pool."""
-        quality, energy_j = self.expected(artifact)
-        sweep = dial_sweep(quality, energy_j, artifact.dial.means, artifact.reference)
+        return self._ratio(*self.expected(artifact), artifact.dial.means, artifact.reference, order)
+
+    def told(self, parent: Artifact, model: int) -> float:
+        """Return the headline figure of a router that is told what to expect of one more model."""
+        columns = zip(self.expected(parent), self._told, strict=True)
+        quality, energy_j = (np.column_stack([old, told[:, model]]) for old, told in columns)
+        known = parent.dial.means
+        means = PoolMeans(
+            (*known.quality, float(self.cells.quality[:, model].mean())),
+            (*known.energy_j, float(self._energy_j[:, model].mean())),
+            known.pruned,
+        )
+        return self._ratio(quality, energy_j, means, parent.reference, self.order(model))
+
+    def _ratio(
+        self,
+        quality: _Floats,
+        energy_j: _Floats,
+        means: PoolMeans,
+        reference: int,
+        order: Sequence[int],
+    ) -> float:
+        sweep = dial_sweep(quality, energy_j, means, reference)
         points = operating_points(np.asarray(order)[sweep], self._quality, self._spent)
         needed = [energy_at_quality(points, bar * self._goal[1]) for bar in QUALITY_BARS]
         limited = np.minimum(needed, 2.0 * self._goal[0])
@@ -270,6 +298,7 @@ class LeaveOneOut:
         parent = self.without(model)
         order = self.order(model)
         alone = self.log_energy_ratio(parent, order[:-1])
+        told = alone - self.told(parent, model)
         before = self.kept(parent, order)
         selected = self.select(parent, max(sizes))
         for n in sizes:
@@ -285,6 +314,7 @@ class LeaveOneOut:
                     chosen=chosen,
                     draw=draw,
                     full_gain=alone - self.full,
+                    told_gain=told,
                     gain=alone - self.log_energy_ratio(artifact, order),
                     brier=float(np.square(expected - truth).mean()),
                     error=added.quality - float(self.cells.quality[:, model].mean()),

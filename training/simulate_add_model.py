@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from router.cli.table import render_table
 from router.errors import ConfigError, WattRouteError
 from router.eval.intervals import Interval, interval95
+from router.eval.json_types import json_types
 from router.features import FeatureExtractor
 from router.training.commands.options import (
     jobs_option,
@@ -93,28 +94,33 @@ class AdditionTable:
         Returns
         -------
         dict
-            For each way to choose: ``share``, the median over models of the share of the gain of
-            full data; ``reached``, how many models have a share of at least 0.9 in the mean over
-            seeds; ``total``, the sum of all gains over that of full data. Beside them what
+            For each way to choose: ``full`` and ``told``, the medians over models of the share of
+            the gain of full data by both yardsticks; ``reached``, how many models have a share of
+            at least 0.9 of the gain of full training in the mean over seeds; ``total``, the sum of
+            all gains over that of full training. Beside them what
             selection gains over chance: ``gain`` in ``log_energy_ratio`` and ``brier``, means over
             models. Intervals are over seeds.
         """
         found: dict[str, Any] = {"n": n, "n_models": len(self.models(pools))}
-        means = {}
+        over_models = {}
         for chosen in _CHOSEN:
             full = self.grid(pools, n, chosen, lambda a: a.full_gain)
+            told = self.grid(pools, n, chosen, lambda a: a.told_gain)
             gain = self.grid(pools, n, chosen, lambda a: a.gain)
             brier = self.grid(pools, n, chosen, lambda a: a.brier)
             found[chosen] = {
-                "share": interval95(np.median(np.vectorize(full_share)(full, gain), axis=0)),
+                "full": _median_share(full, gain),
+                "told": _median_share(told, gain),
                 "reached": sum(
-                    full_share(f, g) >= _GOAL
-                    for f, g in zip(full.mean(axis=1), gain.mean(axis=1), strict=True)
+                    full_share(*means) >= _GOAL
+                    for means in zip(
+                        full.mean(axis=1).tolist(), gain.mean(axis=1).tolist(), strict=True
+                    )
                 ),
                 "total": interval95(gain.sum(axis=0) / full.sum(axis=0)),
             }
-            means[chosen] = gain.mean(axis=0), brier.mean(axis=0)
-        (gain_0, brier_0), (gain_1, brier_1) = (means[chosen] for chosen in _CHOSEN)
+            over_models[chosen] = gain.mean(axis=0), brier.mean(axis=0)
+        (gain_0, brier_0), (gain_1, brier_1) = (over_models[chosen] for chosen in _CHOSEN)
         return found | {
             "gain": interval95(gain_1 - gain_0),
             "brier": interval95(brier_1 - brier_0),
@@ -175,7 +181,10 @@ def main(
     }
     if as_json:
         rows = [{"pool": pool, **addition.to_dict()} for pool, addition in table.rows]
-        click.echo(json.dumps({"summary": summaries, "rows": rows}, indent=1, default=asdict))
+        plain = {
+            name: [_plain(figures) for figures in of_pool] for name, of_pool in summaries.items()
+        }
+        click.echo(json.dumps({"summary": plain, "rows": rows}, indent=1))
     else:
         click.echo(_render(table, summaries))
 
@@ -238,7 +247,12 @@ def _measure(
             say(f"{pool.name}, seed {seed}: {pool.names[j]}, full gain {found[0].full_gain:+.3f}")
 
 
-_HEADERS = ("pool", "models", "n", "chosen", "median share", "95 %", ">= 0.9", "sum of gains")
+_HEADERS = ("pool", "n", "chosen", "full", "95 %", "told", "95 %", "full >= 0.9", "sum of gains")
+
+
+def _median_share(full: _Floats, gain: _Floats) -> Interval:
+    """Median over models of the share of the gain of full data, over seeds."""
+    return interval95(np.median(np.vectorize(full_share)(full, gain), axis=0))
 
 
 def _render(table: AdditionTable, summaries: dict[str, list[dict[str, Any]]]) -> str:
@@ -246,18 +260,18 @@ def _render(table: AdditionTable, summaries: dict[str, list[dict[str, Any]]]) ->
     for name, rows in summaries.items():
         for row in rows:
             for chosen in _CHOSEN:
-                share, total = row[chosen]["share"], row[chosen]["total"]
-                reached = f"{row[chosen]['reached']} of {row['n_models']}"
+                full, told = row[chosen]["full"], row[chosen]["told"]
                 shares.append(
                     (
                         name,
-                        row["n_models"],
                         row["n"],
                         chosen,
-                        f"{share.mean:.2f}",
-                        _ends(share, 2),
-                        reached,
-                        f"{total.mean:.2f}",
+                        f"{full.mean:.2f}",
+                        _ends(full, 2),
+                        f"{told.mean:.2f}",
+                        _ends(told, 2),
+                        f"{row[chosen]['reached']} of {row['n_models']}",
+                        f"{row[chosen]['total'].mean:.2f}",
                     )
                 )
             gain, brier = row["gain"], row["brier"]
@@ -282,24 +296,38 @@ def _render(table: AdditionTable, summaries: dict[str, list[dict[str, Any]]]) ->
     ]
     return "\n\n".join(
         [
-            "Share of the gain of full data:",
-            render_table(_HEADERS, shares, "<>><>>>>"),
+            "Median over models of the share of the gain of full training, and of being told:",
+            render_table(_HEADERS, shares, "<><>>>>>>"),
             "Selected prompts less random ones (gain in log_energy_ratio, squared error):",
             render_table(("pool", "n", "gain", "95 %", "brier", "95 %"), pairs, "<>>>>>"),
             f"Gain of each model, and with {middle} prompts:",
-            render_table(("pool", "model", "full", *_CHOSEN), models, "<<>>>"),
+            render_table(("pool", "model", "full", "told", *_CHOSEN), models, "<<>>>>"),
             f"Quality kept by the dial's estimate, with {middle} prompts:",
             render_table(("bar", "kept by", "mean before", "mean after"), kept, ">>>>"),
         ]
     )
 
 
+def _plain(figures: dict[str, Any]) -> dict[str, Any]:
+    """Return figures as JSON types."""
+    found = {}
+    for key, value in figures.items():
+        if isinstance(value, dict):
+            found[key] = _plain(value)
+        else:
+            found[key] = json_types(asdict(value)) if isinstance(value, Interval) else value
+    return found
+
+
 def _of_model(table: AdditionTable, pool: str, model: str) -> tuple[float, ...]:
     middle = table.sizes[len(table.sizes) // 2]
     place = table.models((pool,)).index((pool, model))
-    full = table.grid((pool,), middle, _CHOSEN[0], lambda a: a.full_gain)[place].mean()
+    yardsticks = (
+        table.grid((pool,), middle, _CHOSEN[0], value)[place].mean()
+        for value in (lambda a: a.full_gain, lambda a: a.told_gain)
+    )
     gains = (table.grid((pool,), middle, c, lambda a: a.gain)[place].mean() for c in _CHOSEN)
-    return (float(full), *map(float, gains))
+    return tuple(float(value) for value in (*yardsticks, *gains))
 
 
 def _ends(interval: Interval, digits: int) -> str:

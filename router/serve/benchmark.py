@@ -35,7 +35,7 @@ __all__ = ["main"]
 _ROUNDS = 5
 _WARM_UP = 200
 _SHARE_OF_LITELLM = 25
-_QUESTION = "#{} What is 12 + 34? Explain in two sentences how you add the numbers, and why."
+_QUESTION = "Question {}: What is 12 + 34? Explain in two sentences how you add them, and why."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,7 +126,7 @@ async def _latency(upstream: int, port: int, calls: int, stream: bool) -> dict[s
     times: dict[str, list[float]] = {"straight": [], "through": []}
     for call in range(-_WARM_UP // 2, calls):
         for name, client in (("straight", straight), ("through", through)):
-            request = chat_request(_QUESTION.format(call), stream=stream)
+            request = chat_request(_question(call), stream=stream)
             start = time.perf_counter()
             if stream:
                 await client.first_event(request)
@@ -147,6 +147,11 @@ async def _latency(upstream: int, port: int, calls: int, stream: bool) -> dict[s
     return found
 
 
+def _question(number: int) -> str:
+    """Return a question like no other, in words that are in every vocabulary."""
+    return _QUESTION.format(" ".join(str(number)))
+
+
 def _medians(rounds: Sequence[dict[str, float]]) -> dict[str, Any]:
     figures: dict[str, Any] = {
         name: statistics.median(found[name] for found in rounds) for name in rounds[0]
@@ -165,7 +170,7 @@ async def _throughput(port: int, count: int, connections: int, first: int) -> di
     async def ask(client: LoadClient) -> None:
         nonlocal lost, mixed_up
         for number in numbers:
-            question = _QUESTION.format(number)
+            question = _question(number)
             try:
                 response = await client.ask(chat_request(question))
             except ConnectionError:
@@ -217,7 +222,7 @@ def _checks(figures: dict[str, Any]) -> list[tuple[str, str, bool]]:
         ("requests a second", figures["requests_per_s"], ">=", 400.0),
         (f"lost or mixed up of {figures['requests']:,}", bad, "<=", 0.0),
         ("memory of a worker, MiB", max(memory, default=0.0), "<=", 200.0),
-        ("memory gained after the first fifth, MiB", growth, "<=", 5.0),
+        ("memory gained after the first fifth, MiB", growth, "<=", 2.0),
         ("cold start to ready, s", figures["cold_start_s"], "<=", 1.5),
     ]
     return [
