@@ -1,12 +1,12 @@
 """Choosing the prompts that are most worth grading.
 
-Each prompt is chosen so that, with it graded, the expected qualities of all prompts are least
-uncertain in the mean: sequential Bayesian design for a Gaussian process (Seo, Wallat, Graepel and
-Obermayer, "Gaussian process regression: active data selection and test point rejection", 2000;
-Krause and Guestrin on why the greedy choice is good). The process is the one that adds a model to
-a router: the router's latents, as far as its models differ in them, and similarity of the
-features. So kinds of prompts are covered in proportion to how common they are, and within them
-the prompts on which models part ways. Without a router the features alone decide.
+Each prompt is chosen so that, once it is graded, the expected qualities of all prompts are least
+uncertain in the mean (Cohn, "Neural network exploration using optimal experiment design", 1996;
+for Gaussian processes Seo et al., "Gaussian process regression: active data selection and test
+point rejection", IJCNN 2000). The process is the one that adds a model to a router: the router's
+latents, as far as its models differ in them, and similarity of the features. So kinds of prompts
+are covered, common ones first, and within them the prompts on which models part ways. Without a
+router the features alone decide.
 """
 
 from __future__ import annotations
@@ -161,7 +161,8 @@ def _greedy(
     free = ~graded
     chosen, left = np.empty(n, np.int64), np.empty(n)
     for i in range(n):
-        helped = np.square(covariance).sum(axis=0) / (np.diag(covariance) + _NOISE)
+        explained = np.einsum("ij,ij->j", covariance, covariance)
+        helped = explained / (np.diag(covariance) + _NOISE)
         chosen[i] = np.where(free, helped, -1.0).argmax()
         free[chosen[i]] = False
         _condition(covariance, int(chosen[i]))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from router.dispatch import Dispatched
+from router.dispatch import Dispatched, Usage
 from router.errors import ConfigError
 from router.messages import prompt_text
-from router.serve.json_body import dump_json, finite
+from router.serve.json_body import dump_json
 from router.serve.metrics import Metrics
 from router.serve.tracing import CallTracer, NullTracer
 
@@ -159,12 +159,12 @@ def log_record(
     Returns
     -------
     dict
-        JSON types.
+        JSON types, but that a number may not be finite.
     """
     decision = record.decision
     chosen = record.model if decision is None else decision.model
     predicted = record.expected_energy_j
-    used, reference = record.actual_energy_j, record.reference_energy_j
+    used, reference, usage = record.actual_energy_j, record.reference_energy_j, record.usage
     line: dict[str, Any] = {
         "kind": "decision",
         "request_id": request_id,
@@ -185,7 +185,7 @@ def log_record(
         "reference_energy_j": None if reference is None else reference.value_j,
         "prompt_sha256": mark.sha256,
         "n_characters": mark.n_characters,
-        "usage": None if record.usage is None else asdict(record.usage),
+        "usage": None if usage is None else _usage(usage),
         "session": record.session_key,
         "kept": record.kept,
         "attempts": _n_attempts(record),
@@ -199,7 +199,9 @@ def log_record(
         "first_byte_s": _rounded(times.first_byte_s),
         "latency_s": _rounded(times.whole_s),
     }
-    return finite(line) if prompt is None else {**finite(line), "prompt": prompt}
+    if prompt is not None:
+        line["prompt"] = prompt
+    return line
 
 
 def count_call(metrics: Metrics, record: Dispatched, times: CallTimes, outcome: str) -> None:
@@ -290,6 +292,14 @@ def trace_call(
     }
     end_ns = start_ns + int((times.whole_s or 0.0) * 1e9)
     tracer.call(headers, start_ns, end_ns, attributes, None if outcome == "answered" else outcome)
+
+
+def _usage(usage: Usage) -> dict[str, Any]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "estimated": usage.estimated,
+    }
 
 
 def _energy_from(record: Dispatched) -> str | None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from router.errors import ConfigError, DataError
+from router.serve.json_body import finite
 
 __all__ = ["DecisionLog", "graded_runs", "read_log"]
 
@@ -58,7 +59,7 @@ class DecisionLog:
         Parameters
         ----------
         record : mapping
-            JSON types.
+            JSON types; numbers that JSON lacks become null.
 
         Returns
         -------
@@ -67,7 +68,11 @@ class DecisionLog:
         """
         if self._file < 0:
             return self.path is None
-        line = json.dumps(record, separators=(",", ":")).encode() + b"\n"
+        try:
+            text = json.dumps(record, separators=(",", ":"), allow_nan=False)
+        except ValueError:
+            text = json.dumps(finite(record), separators=(",", ":"))
+        line = text.encode() + b"\n"
         try:
             kept = os.write(self._file, line) == len(line)
         except OSError as error:

@@ -73,8 +73,8 @@ def add_model(
     serve as a sample of traffic. `wattroute select-prompts` proposes which prompts to grade.
 
     The result is a new version of the router that names its parent. It promises nothing until
-    `wattroute calibrate` has certified it with runs of all its models; until then a bar is served
-    by the reference model, or by what is estimated to keep it where the caller asks for that.
+    `wattroute calibrate` has certified it with runs of all its models; until then it serves what
+    is estimated to keep a bar, with a warning.
     """
     say = progress_printer()
     parent = router_folder(folder)
@@ -156,8 +156,8 @@ def _lines(added: AddedModel) -> list[str]:
             f"{added.n_needed:,} graded prompts would make it known to within 0.01."
         )
     lines.append(
-        "Nothing is promised: `wattroute calibrate` certifies the new version with runs of all "
-        "its models."
+        "Nothing is promised: until `wattroute calibrate` has certified the new version with runs "
+        "of all its models, it serves what is estimated to keep a bar."
     )
     return lines
 

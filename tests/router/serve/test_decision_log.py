@@ -47,6 +47,11 @@ def test_records_come_back(tmp_path: Path):
     assert len(list(read_log([path]))) == 3
 
 
+def test_numbers_that_json_lacks_are_null(tmp_path: Path):
+    path = write(tmp_path / "log.jsonl", {"a": float("nan"), "b": [float("inf"), 1.5]})
+    assert list(read_log([path])) == [{"a": None, "b": [None, 1.5]}]
+
+
 def test_processes_do_not_tear_each_others_lines(tmp_path: Path, run_python: Callable[..., str]):
     path = tmp_path / "log.jsonl"
     code = """
