@@ -167,7 +167,7 @@ def _resident_bytes() -> int | None:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
     except (OSError, ValueError, IndexError):
         return None
-    return pages * 4096
+    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 async def _not_found(request: Request, error: Exception) -> Response:

@@ -223,10 +223,12 @@ class UpstreamResponse:
         Its headers, names in lower case.
     """
 
-    __slots__ = ("_connection", "_head", "headers", "status")
+    __slots__ = ("_connection", "_head", "_parser", "headers", "status")
 
-    def __init__(self, head: ResponseHead, connection: _Connection) -> None:
+    def __init__(self, head: ResponseHead, parser: ResponseParser, connection: _Connection) -> None:
         self._head = head
+        # the connection may carry somebody else's response once this one was read
+        self._parser = parser
         self._connection = connection
         self.status = head.status
         self.headers = head.headers
@@ -238,7 +240,7 @@ class UpstreamResponse:
     @property
     def ended(self) -> bool:
         """Whether the whole body was read."""
-        return self._connection.ended
+        return self._connection.ended(self._parser)
 
     async def next_piece(self) -> bytes:
         """Return all of the body that has come in since the last time; nothing at its end.
@@ -248,7 +250,7 @@ class UpstreamResponse:
         UpstreamFailure
             If the body breaks off.
         """
-        return await self._connection.read()
+        return await self._connection.read(self._parser)
 
     async def read(self, limit: int) -> bytes:
         """Return the whole body.
@@ -263,11 +265,11 @@ class UpstreamResponse:
         UpstreamFailure
             If the body breaks off or is longer.
         """
-        body = await self._connection.read()
-        if self._connection.ended:
+        body = await self.next_piece()
+        if self.ended:
             return body
         pieces, size = [body], len(body)
-        while piece := await self._connection.read():
+        while piece := await self.next_piece():
             pieces.append(piece)
             size += len(piece)
             if size > limit:
@@ -277,7 +279,7 @@ class UpstreamResponse:
 
     def close(self) -> None:
         """Let the connection go: back to the pool if the body was read, else closed."""
-        self._connection.finish()
+        self._connection.finish(self._parser)
 
 
 class _StaleConnectionError(UpstreamConnectionError):
@@ -352,10 +354,9 @@ class _Connection(asyncio.Protocol):
         """Whether another request may be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    @property
-    def ended(self) -> bool:
-        """Whether the whole body was read."""
-        return self._parser is None or (self._parser.done and not self._pieces)
+    def ended(self, parser: ResponseParser) -> bool:
+        """Whether the whole body of a response was read."""
+        return parser is not self._parser or (parser.done and not self._pieces)
 
     async def exchange(self, data: bytes, has_body: bool) -> UpstreamResponse:
         """Send a request and wait for the headers of its response."""
@@ -370,12 +371,11 @@ class _Connection(asyncio.Protocol):
         except BaseException:
             self.abort()
             raise
-        return UpstreamResponse(parser.head, self)
+        return UpstreamResponse(parser.head, parser, self)
 
-    async def read(self) -> bytes:
-        """Return what has come in of the body; nothing at its end."""
-        parser = self._parser
-        if parser is None:
+    async def read(self, parser: ResponseParser) -> bytes:
+        """Return what has come in of a response's body; nothing at its end."""
+        if parser is not self._parser:
             return b""
         try:
             while not self._pieces and not parser.done:
@@ -389,14 +389,14 @@ class _Connection(asyncio.Protocol):
             self._paused = False
             self._transport.resume_reading()
         if parser.done:
-            self.finish()
+            self.finish(parser)
         return data
 
-    def finish(self) -> None:
-        """End the exchange: keep the connection if it is at a response's end."""
-        parser, self._parser = self._parser, None
-        if parser is None:
+    def finish(self, parser: ResponseParser) -> None:
+        """End the exchange of a response: keep the connection if it is at the response's end."""
+        if parser is not self._parser:
             return
+        self._parser = None
         self._pieces, self._buffered = [], 0
         if parser.done and parser.reusable and self.usable:
             self._fresh = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -297,3 +298,31 @@ def test_a_client_that_goes_away_before_the_answer(
     assert line["outcome"] == "disconnected"
     assert line["status"] == 0
     wait_until(lambda: proxy.service.in_flight == 0)
+
+
+def test_clients_that_read_slowly_disturb_nobody(proxy: Any):
+    """While their answers wait to go out, the connections to the upstream serve others."""
+    mixed: list[str] = []
+
+    def ask(worker: int) -> None:
+        slow = worker % 2 == 0
+        content = f"<{worker}>" * (300_000 if slow else 1)
+        messages = [{"role": "user", "content": content}]
+        body = {"model": "auto", "stream": slow, "messages": messages}
+        with httpx.Client(timeout=30.0) as http:
+            for _ in range(1 if slow else 30):
+                read = b""
+                with http.stream("POST", f"{proxy.url}/chat/completions", json=body) as response:
+                    for piece in response.iter_raw(65_536):
+                        read += piece
+                        if slow:
+                            time.sleep(0.02)
+                if content.encode() not in read or (slow and b"[DONE]" not in read):
+                    mixed.append(f"{worker}: {read[-200:]!r}")
+
+    threads = [threading.Thread(target=ask, args=(worker,)) for worker in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert mixed == []

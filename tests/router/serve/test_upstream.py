@@ -175,6 +175,22 @@ def test_a_broken_body_is_never_taken_for_its_end(faults: Any, fault_server: Any
         run(fault_server.url, use)
 
 
+def test_a_response_that_was_read_has_no_hold_on_the_next(fault_server: Any):
+    """Its connection carries another response by then, which closing it must not touch."""
+
+    async def use(upstream: Upstream) -> bytes:
+        first = await upstream.request(b"POST", b"/chat/completions", HEADERS, BODY)
+        await first.read(10**6)
+        second = await upstream.request(b"POST", b"/chat/completions", HEADERS, BODY)
+        assert upstream.n_connections == 1
+        first.close()
+        assert await first.next_piece() == b""
+        assert first.ended
+        return await second.read(10**6)
+
+    assert json.loads(run(fault_server.url, use))["model"] == "m"
+
+
 def test_an_abandoned_answer_closes_its_connection(faults: Any, fault_server: Any):
     fault_server.always(faults.stream(["a"] * 50, delay_s=0.01))
 
