@@ -47,6 +47,25 @@ _TOPIC_SHARE = 0.35
 _SYLLABLES = tuple(a + b for a in ("", *"bcdfghklmnprstvz") for b in ("a", "e", "i", "on", "u"))
 
 
+_PEAK_FILE = "peak"
+# getrusage of a child begins at what its parent held when it was started, so it is asked itself
+_CHILD = f"""
+import re, resource, sys
+from pathlib import Path
+from router.cli import main
+try:
+    main()
+finally:
+    status = Path("/proc/self/status")
+    if status.exists():
+        peak = int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]) * 1024
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        peak *= 1 if sys.platform == "darwin" else 1024
+    Path({_PEAK_FILE!r}).write_text(str(peak))
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Measurement:
     """One training.
@@ -183,7 +202,7 @@ def measure(
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_runs(folder, n_prompts, n_models, seed=seed)
-        command = [sys.executable, "-c", "from router.cli import main; main()", "train"]
+        command = [sys.executable, "-c", _CHILD, "train"]
         command += [_RUNS_FILE, "--pool", _POOL_FILE, "--out", "router", *options]
         command += ["--splits", "0", "--no-forecast", "--no-tracking"]
         log = folder / "log"
@@ -198,14 +217,13 @@ def measure(
         lines = log.read_text(encoding="utf-8").splitlines()
         if process.returncode:
             raise ConfigError(f"training failed: {lines[-1] if lines else 'without a word'}")
-        unit = 2**30 if sys.platform == "darwin" else 2**20
         return Measurement(
             n_prompts=n_prompts,
             n_models=n_models,
             stages_s=_stages(lines),
             total_s=round(total_s, 1),
             cpu_s=round(usage.ru_utime + usage.ru_stime, 1),
-            peak_gib=round(usage.ru_maxrss / unit, 3),
+            peak_gib=round(int((folder / _PEAK_FILE).read_text()) / 2**30, 3),
         )
 
 
