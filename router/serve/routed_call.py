@@ -87,6 +87,7 @@ class RoutedCall:
         self._started = started
         self._outcome = "failed"
         self._status = 0
+        self._stream: StreamWatch | None = None
 
     async def answer(self, receive: Receive, send: Send) -> int:
         """Ask the models of the plan until one answers, and pass its answer on.
@@ -108,6 +109,9 @@ class RoutedCall:
         finally:
             if watch.gone:
                 self._outcome = "disconnected"
+                if self._status and self._stream is not None and self._stream.complete:
+                    # clients that saw the last event need not wait for the end of the body
+                    self._finish_stream(self._stream)
             if self._outcome != "answered":
                 self._plan.cancelled()
             self._times.whole_s = time.perf_counter() - self._started
@@ -177,7 +181,7 @@ class RoutedCall:
         return None
 
     async def _pass_stream(self, response: UpstreamResponse, send: Send) -> Failure | None:
-        watch = StreamWatch(self._plan.profile.n)
+        self._stream = watch = StreamWatch(self._plan.profile.n)
         held = b""
         try:
             while piece := await response.next_piece():
@@ -196,8 +200,9 @@ class RoutedCall:
         except UpstreamFailure as error:
             if self._status == 0:
                 return _failure(error)
-            await self._break_off(send, str(error))
-            return None
+            if not watch.complete:
+                await self._break_off(send, str(error))
+                return None
         if self._status == 0:
             if watch.error is not None:
                 return failure_from_response(502, {}, {"error": watch.error})
@@ -205,14 +210,17 @@ class RoutedCall:
         if not watch.complete:
             await self._break_off(send, "the upstream's stream ended before the answer did")
             return None
+        self._watch.stop()
+        await send({"type": "http.response.body", "body": b""})
+        self._finish_stream(watch)
+        return None
+
+    def _finish_stream(self, watch: StreamWatch) -> None:
         usage = watch.usage or Usage(
             round(self._plan.profile.prompt_tokens), watch.deltas, estimated=True
         )
         self._plan.finished(usage, finish_reason=watch.finish_reason)
-        self._watch.stop()
-        await send({"type": "http.response.body", "body": b""})
         self._outcome = "answered"
-        return None
 
     async def _begin(
         self, send: Send, response: UpstreamResponse, length: int | None = None

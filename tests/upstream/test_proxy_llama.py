@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -33,7 +33,12 @@ TOOLS: Any = [
 
 
 @pytest.fixture(scope="module")
-def client(proxy: Any) -> openai.OpenAI:
+def client(proxy: Any) -> Iterator[openai.OpenAI]:
+    with client_of(proxy) as client:
+        yield client
+
+
+def client_of(proxy: Any) -> openai.OpenAI:
     return openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0, timeout=120)
 
 
@@ -53,10 +58,10 @@ def test_each_prompt_goes_to_its_model(client: openai.OpenAI, prompt: str, model
 
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_the_bundled_router_chooses_among_what_is_served(learned_proxy: Any, prompt: str):
-    client = openai.OpenAI(base_url=learned_proxy.url, api_key="sk-x", max_retries=0, timeout=120)
-    raw = client.chat.completions.with_raw_response.create(
-        model="auto:0.9", messages=[{"role": "user", "content": prompt}], max_tokens=4
-    )
+    with client_of(learned_proxy) as client:
+        raw = client.chat.completions.with_raw_response.create(
+            model="auto:0.9", messages=[{"role": "user", "content": prompt}], max_tokens=4
+        )
     decision = Router.load().route(prompt, quality=0.9, allowed=SERVED)
     assert raw.parse().model == raw.headers["x-wattroute-model"] == decision.model
     assert float(raw.headers["x-wattroute-probability"]) == pytest.approx(
@@ -161,8 +166,7 @@ def test_a_dead_server_is_replaced_by_the_other_model(
 ):
     """Nobody listens at the second model's address: the first one answers all."""
     dead = "http://127.0.0.1:9/v1"
-    with running_proxy(first_server, dead, tmp_path) as proxy:
-        client = openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0, timeout=120)
+    with running_proxy(first_server, dead, tmp_path) as proxy, client_of(proxy) as client:
         for prompt in PROMPTS:
             answer = client.chat.completions.create(
                 model="auto",

@@ -6,7 +6,7 @@ import hashlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
@@ -20,8 +20,9 @@ TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "
 
 
 @pytest.fixture
-def client(proxy: Any) -> openai.OpenAI:
-    return openai.OpenAI(base_url=proxy.url, api_key="sk-client", max_retries=0)
+def client(proxy: Any) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=proxy.url, api_key="sk-client", max_retries=0) as client:
+        yield client
 
 
 def test_a_call_goes_to_the_model_that_the_router_chooses(
@@ -282,6 +283,42 @@ def test_a_client_that_goes_away_is_not_answered(
     assert proxy.log_lines(1)[0]["outcome"] == "disconnected"
     # one that fetched the list of models may stay
     wait_until(lambda: proxy.service.upstream.n_connections <= 1)
+
+
+def _whole_without_end(wait_s: float) -> Callable[[Any, Any], None]:
+    """A stream up to [DONE] whose body never ends as it should."""
+
+    def reply(connection: Any, request: Any) -> None:
+        connection.head(200, {"content-type": "text/event-stream", "transfer-encoding": "chunked"})
+        choice = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": "stop"}
+        connection.chunk(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
+        connection.chunk(b"data: [DONE]\n\n")
+        connection.wait(wait_s)
+        connection.drop()
+
+    return reply
+
+
+def test_an_upstream_that_breaks_after_the_last_event_has_answered(proxy: Any, fault_server: Any):
+    fault_server.always(_whole_without_end(0.05))
+    response = proxy.chat("Hi", stream=True)
+    assert response.text.endswith("data: [DONE]\n\n")
+    assert proxy.log_lines(1)[0]["outcome"] == "answered"
+
+
+def test_a_client_that_goes_away_after_the_last_event_was_answered(proxy: Any, fault_server: Any):
+    """The openai client closes at [DONE], before the body ends."""
+    fault_server.always(_whole_without_end(5.0))
+    with openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0) as client:
+        stream = client.chat.completions.create(
+            model="auto", messages=[{"role": "user", "content": "Hi"}], stream=True
+        )
+        assert [chunk.choices[0].delta.content for chunk in stream] == ["Hi"]
+    (line,) = proxy.log_lines(1)
+    assert line["outcome"] == "answered"
+    assert line["finish_reason"] == "stop"
+    assert line["usage"]["completion_tokens"] == 1
+    assert proxy.metric('wattroute_outcomes_total{outcome="answered"}') == 1
 
 
 def test_a_client_that_goes_away_before_the_answer(

@@ -23,8 +23,8 @@ def test_auto_is_among_the_models(proxy: Any, fault_server: Any):
     body = proxy.http.get("/v1/models").json()
     assert [row["id"] for row in body["data"]] == ["auto", "b", "a"]
     assert proxy.http.get("/v1/models/auto").json()["id"] == "auto"
-    listed = openai.OpenAI(base_url=proxy.url, api_key="sk-x").models.list()
-    assert {model.id for model in listed} == {"auto", "a", "b"}
+    with openai.OpenAI(base_url=proxy.url, api_key="sk-x") as client:
+        assert {model.id for model in client.models.list()} == {"auto", "a", "b"}
 
 
 def test_the_pool_is_listed_where_the_upstream_gives_no_list(proxy: Any, fault_server: Any):
@@ -174,14 +174,14 @@ def test_a_stream_that_is_passed_through_and_breaks_has_no_end(
     proxy: Any, fault_server: Any, faults: Any
 ):
     fault_server.always(faults.stream(["one", "two"], after=1, how="close"))
-    client = openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0)
 
     def read() -> None:
-        stream = client.chat.completions.create(
-            model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
-        )
-        for _ in stream:
-            pass
+        with openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0) as client:
+            stream = client.chat.completions.create(
+                model="m", messages=[{"role": "user", "content": "Hi"}], stream=True
+            )
+            for _ in stream:
+                pass
 
     with pytest.raises((openai.APIError, httpx.HTTPError)):
         read()

@@ -148,14 +148,14 @@ def test_a_stream_that_breaks_is_an_error_for_the_client(
     proxy: Any, fault_server: Any, faults: Any, how: str, chunked: bool
 ):
     fault_server.always(faults.stream(["one", "two", "three"], after=2, how=how, chunked=chunked))
-    client = openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0)
     pieces: list[str] = []
 
     def read() -> None:
-        stream = client.chat.completions.create(
-            model="auto", messages=[{"role": "user", "content": "Hi"}], stream=True
-        )
-        pieces.extend(chunk.choices[0].delta.content or "" for chunk in stream if chunk.choices)
+        with openai.OpenAI(base_url=proxy.url, api_key="sk-x", max_retries=0) as client:
+            stream = client.chat.completions.create(
+                model="auto", messages=[{"role": "user", "content": "Hi"}], stream=True
+            )
+            pieces.extend(chunk.choices[0].delta.content or "" for chunk in stream)
 
     with pytest.raises((openai.APIError, httpx.HTTPError, json.JSONDecodeError)):
         read()
