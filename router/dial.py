@@ -166,7 +166,7 @@ class DialShape:
         Whether the single models that the zero router mixes are settings too.
     """
 
-    shrinkages: tuple[float, ...] = (0.0, 0.5)
+    shrinkages: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)
     fixed_models: bool = True
 
 
@@ -187,8 +187,8 @@ def dial_settings(
     Returns
     -------
     tuple of Setting
-        Prices without shrinkage, prices with half of it, and one setting for each model on the
-        upper hull of the means.
+        Every price with every shrinkage, and one setting for each model on the upper hull of the
+        means.
     """
     shape = shape or DialShape()
     prices = price_grid(quality, energy_j, _N_PRICES).tolist()
