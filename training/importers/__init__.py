@@ -1,0 +1,1 @@
+"""Evaluation runs from what other tools wrote: one module a format."""
