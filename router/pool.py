@@ -23,6 +23,7 @@ from router.config import (
 )
 from router.energy import Basis, Catalogue, CatalogueEntry, EnergyInterval, basis_of
 from router.energy.entry import read_energy
+from router.energy.own_measurements import read_own_measurements, with_own_measurements
 from router.errors import ConfigError
 
 __all__ = ["Pool", "PoolModel", "load_pool", "pool_from_models"]
@@ -38,7 +39,7 @@ _OWN_ENERGY = (
     "precision",
 )
 _MODEL_KEYS = ("run_name", "api_id", "catalogue", "assumed_completion_tokens", *_OWN_ENERGY)
-_POOL_KEYS = ("name", "runs", "note", "model")
+_POOL_KEYS = ("name", "runs", "note", "measurements", "model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,13 +253,15 @@ def load_pool(path: str | Path, catalogue: Catalogue | None = None) -> Pool:
     Parameters
     ----------
     path : str or Path
-        TOML with ``name``, ``runs`` (a path or several), ``note`` and one ``[[model]]``
-        table a model. A model has ``run_name``, optionally ``api_id`` and
-        ``assumed_completion_tokens``, and its energy in one of three ways: ``catalogue``
-        (a name in the catalogue); ``joules_per_completion_token``,
-        ``joules_per_prompt_token`` and ``basis`` (text that starts with measured, estimated
-        or assumed), with optional ``low_factor`` and ``high_factor``; or
-        ``total_parameters_b`` with optional ``active_parameters_b`` and ``precision``.
+        TOML with ``name``, ``runs`` (a path or several), ``note``, ``measurements`` (a CSV file
+        of measured joules, looked for beside the pool file, whose rows win over the
+        catalogue's) and one ``[[model]]`` table a model. A model has ``run_name``, optionally
+        ``api_id`` and ``assumed_completion_tokens``, and its energy in one of three ways:
+        ``catalogue`` (a name in the catalogue or among the measurements);
+        ``joules_per_completion_token``, ``joules_per_prompt_token`` and ``basis`` (text that
+        starts with measured, estimated or assumed), with optional ``low_factor`` and
+        ``high_factor``; or ``total_parameters_b`` with optional ``active_parameters_b`` and
+        ``precision``.
     catalogue : Catalogue, optional
         Where ``catalogue`` names are looked up; the shipped one when not given.
 
@@ -273,6 +276,11 @@ def load_pool(path: str | Path, catalogue: Catalogue | None = None) -> Pool:
     data = read_toml(path)
     check_keys(data, _POOL_KEYS, where)
     tables = get_tables(data, "model", where)
+    measured = get_text(data, "measurements", where)
+    if measured is not None:
+        base = Catalogue.default() if catalogue is None else catalogue
+        rows = read_own_measurements(path.parent / measured, base)
+        catalogue = with_own_measurements(base, rows)
     models = tuple(
         _pool_model(table, f"{where}, [[model]] {number}", catalogue)
         for number, table in enumerate(tables, start=1)

@@ -148,7 +148,7 @@ def architectures() -> Mapping[str, Architecture]:
     """Return the shipped architectures by catalogue name, read once."""
     path = Path(__file__).with_name("data") / "architectures.csv"
     with path.open(encoding="utf-8", newline="") as file:
-        return {row.pop("model"): _architecture(row) for row in csv.DictReader(file)}
+        return {row["model"]: _architecture(row) for row in csv.DictReader(file)}
 
 
 def _architecture(row: Mapping[str, str]) -> Architecture:
@@ -157,6 +157,6 @@ def _architecture(row: Mapping[str, str]) -> Architecture:
     fields: dict[str, Any] = {
         key: float(value) if key in decimal else value if key in text else int(value)
         for key, value in row.items()
-        if value
+        if value and key not in ("model", "source", "date")
     }
     return Architecture(**fields)

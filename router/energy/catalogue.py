@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from typing import Any
 
 from router.config import check_keys, get_tables, read_toml, suggest
 from router.energy.architecture import architectures
+from router.energy.csv_rows import read_csv_rows
 from router.energy.entry import NUMBERS, CatalogueEntry, entry_from_row
 from router.errors import ConfigError
 
@@ -69,7 +69,8 @@ class Catalogue:
     def default() -> Catalogue:
         """Return the shipped catalogue, read once."""
         path = Path(__file__).with_name("data") / "catalogue.csv"
-        entries = (entry_from_row(row, "catalogue.csv") for row in _csv_rows(path))
+        rows = read_csv_rows(path, NUMBERS)
+        entries = (entry_from_row(row, where) for where, row in rows)
         known = architectures()
         return Catalogue(tuple(replace(e, architecture=known[e.name]) for e in entries))
 
@@ -98,12 +99,12 @@ class Catalogue:
         """
         path = Path(path)
         base = cls.default() if base is None else base
-        rows = _toml_rows(path) if path.suffix.lower() == ".toml" else _csv_rows(path)
+        toml = path.suffix.lower() == ".toml"
+        rows = _toml_rows(path) if toml else read_csv_rows(path, NUMBERS)
         entries = {entry.name.casefold(): entry for entry in base.entries}
         seen: set[str] = set()
-        for number, row in enumerate(rows, start=1):
-            where = f"{path}, row {number}"
-            known = base._own(str(row.get("model", "")))
+        for where, row in rows:
+            known = base.own(str(row.get("model", "")))
             entry = entry_from_row({"source": str(path), **row}, where, known)
             key = entry.name.casefold()
             if key in seen:
@@ -114,8 +115,8 @@ class Catalogue:
             entries[key] = entry
         return cls(tuple(entries.values()))
 
-    def _own(self, name: str) -> CatalogueEntry | None:
-        """Return the entry that `name` is a name of, and not only an alias."""
+    def own(self, name: str) -> CatalogueEntry | None:
+        """Return the entry that `name` is a name or id of, and not only an alias; else None."""
         entry = self._exact.get(name.strip().casefold())
         if entry is None or name.casefold() in map(str.casefold, entry.aliases):
             return None
@@ -156,44 +157,14 @@ def _words(name: str) -> tuple[str, ...]:
     return tuple(re.findall(r"[a-z]+|\d+[a-z]*", _DECORATION.sub(" ", bare)))
 
 
-def _csv_rows(path: Path) -> list[dict[str, Any]]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = list(csv.reader(file, strict=True))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"{path}: not a CSV file in UTF-8: {error}") from error
-    if not table:
-        raise ConfigError(f"{path}: is empty: give a header with 'model' and rows")
-    header, rows = table[0], []
-    if duplicates := {key for key in header if header.count(key) > 1}:
-        raise ConfigError(f"{path}: column {min(duplicates)!r} occurs twice in the header")
-    for number, cells in enumerate(table[1:], start=1):
-        if not any(cells):
-            continue
-        where = f"{path}, row {number}"
-        if len(cells) != len(header):
-            raise ConfigError(f"{where}: {len(cells)} cells under {len(header)} columns")
-        row = {key: cell.strip() for key, cell in zip(header, cells, strict=True)}
-        rows.append({key: _cell(key, cell, where) for key, cell in row.items() if cell})
-    return rows
-
-
-def _cell(key: str, cell: str, where: str) -> str | float:
-    if key not in NUMBERS:
-        return cell
-    try:
-        return float(cell)
-    except ValueError:
-        raise ConfigError(f"{where}: {key!r} must be a number, got {cell!r}") from None
-
-
-def _toml_rows(path: Path) -> list[dict[str, Any]]:
+def _toml_rows(path: Path) -> list[tuple[str, dict[str, Any]]]:
     data = read_toml(path)
     check_keys(data, ("model",), str(path))
     # TOML has dates of its own; the catalogue keeps them as text.
     return [
-        {key: str(value) if isinstance(value, date) else value for key, value in row.items()}
-        for row in get_tables(data, "model", str(path))
+        (
+            f"{path}, row {number}",
+            {key: str(value) if isinstance(value, date) else value for key, value in row.items()},
+        )
+        for number, row in enumerate(get_tables(data, "model", str(path)), start=1)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -49,6 +49,10 @@ class Coefficients:
             data["typical"],
             factors,
         )
+
+    def without_serving(self) -> Coefficients:
+        """Return the same with a serving factor of 1, as bare kernels have."""
+        return replace(self, serving=dict.fromkeys(self.serving, 0.0))
 
     def bytes_of(self, precision: str) -> float:
         """Return the bytes of one weight at `precision`.

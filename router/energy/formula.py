@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from router.energy.architecture import Architecture
 from router.energy.coefficients import Coefficients
-from router.energy.interval import EnergyInterval
+from router.energy.interval import Basis, EnergyInterval, weakest_basis
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -29,10 +29,12 @@ __all__ = [
     "REFERENCE_CONTEXT",
     "REFERENCE_PROMPT_TOKENS",
     "attention_tflop_per_prompt_token",
+    "completion_terms",
     "gpus_needed",
     "joules_per_completion_token",
     "joules_per_prompt_token",
     "kv_read_gb",
+    "prompt_terms",
     "request_energy",
     "serving_factor",
     "weights_read_gb",
@@ -98,6 +100,102 @@ def serving_factor(gpus: int, mixture: bool, batch: float, coefficients: Coeffic
     return math.exp(exponent)
 
 
+def completion_terms(
+    architecture: Architecture,
+    batch: float = REFERENCE_BATCH,
+    context: float = REFERENCE_CONTEXT,
+    *,
+    precision: str | None = None,
+    gpus: int | None = None,
+    coefficients: Coefficients | None = None,
+) -> dict[str, float]:
+    """Return the terms of e_out, joules of one decoded token by what they go into.
+
+    Parameters
+    ----------
+    architecture, batch, context, precision, coefficients
+        As for `joules_per_completion_token`.
+    gpus : int, optional
+        GPUs that serve the model; as few as hold its weights when not given.
+
+    Returns
+    -------
+    dict of str to float
+        ``weights``, ``layers`` and ``experts`` are paid once a decode step and shared by the
+        batch; ``compute`` and ``cache`` are each token's own. Every term holds the serving
+        factor, so they sum to e_out.
+
+    Raises
+    ------
+    ConfigError
+        If batch, context or precision is not valid.
+    """
+    _check(batch=batch, context=context)
+    fitted = coefficients or Coefficients.default()
+    c, s = fitted.gpu, _serving(architecture, batch, precision, gpus, fitted)
+    width = fitted.bytes_of(precision or architecture.precision)
+    shared = s / batch
+    return {
+        "weights": shared * c["c_w"] * weights_read_gb(architecture, batch, width),
+        "layers": shared * c["c_l"] * architecture.layers / 100,
+        "experts": shared * c["c_m"] * architecture.mixture * architecture.layers / 100,
+        "compute": s * c["c_f"] * architecture.active_parameters_b,
+        "cache": s * c["c_kv"] * kv_read_gb(architecture, context),
+    }
+
+
+def prompt_terms(
+    architecture: Architecture,
+    prompt_tokens: float = REFERENCE_PROMPT_TOKENS,
+    batch: float = REFERENCE_BATCH,
+    *,
+    precision: str | None = None,
+    gpus: int | None = None,
+    coefficients: Coefficients | None = None,
+) -> dict[str, float]:
+    """Return the terms of e_in, joules of one prompt token by what they go into.
+
+    Parameters
+    ----------
+    architecture, prompt_tokens, batch, precision, coefficients
+        As for `joules_per_prompt_token`.
+    gpus : int, optional
+        As for `completion_terms`.
+
+    Returns
+    -------
+    dict of str to float
+        ``compute``, and ``attention``, which makes a prompt's total quadratic in its length.
+        Every term holds the serving factor, so they sum to e_in.
+
+    Raises
+    ------
+    ConfigError
+        If batch, prompt length or precision is not valid.
+    """
+    _check(batch=batch, prompt_tokens=prompt_tokens)
+    fitted = coefficients or Coefficients.default()
+    c, s = fitted.gpu, _serving(architecture, batch, precision, gpus, fitted)
+    mixing = 1 + c["c_pm"] * architecture.mixture
+    return {
+        "compute": s * c["c_p"] * architecture.active_parameters_b * mixing,
+        "attention": s * c["c_a"] * attention_tflop_per_prompt_token(architecture, prompt_tokens),
+    }
+
+
+def _serving(
+    architecture: Architecture,
+    batch: float,
+    precision: str | None,
+    gpus: int | None,
+    coefficients: Coefficients,
+) -> float:
+    if gpus is None:
+        width = coefficients.bytes_of(precision or architecture.precision)
+        gpus = gpus_needed(width * architecture.total_parameters_b)
+    return serving_factor(gpus, architecture.mixture, batch, coefficients)
+
+
 def joules_per_completion_token(
     architecture: Architecture,
     batch: float = REFERENCE_BATCH,
@@ -132,17 +230,11 @@ def joules_per_completion_token(
     >>> round(joules_per_completion_token(architectures()["Llama-3.1-8B"]), 4)
     0.1033
     """
-    _check(batch=batch, context=context)
-    fitted = coefficients or Coefficients.default()
-    c = fitted.gpu
-    width = fitted.bytes_of(precision or architecture.precision)
-    per_layer = c["c_l"] + (c["c_m"] if architecture.mixture else 0.0)
-    step = c["c_w"] * weights_read_gb(architecture, batch, width)
-    step += per_layer * architecture.layers / 100
-    token = c["c_f"] * architecture.active_parameters_b
-    token += c["c_kv"] * kv_read_gb(architecture, context)
-    gpus = gpus_needed(width * architecture.total_parameters_b)
-    return serving_factor(gpus, architecture.mixture, batch, fitted) * (step / batch + token)
+    return sum(
+        completion_terms(
+            architecture, batch, context, precision=precision, coefficients=coefficients
+        ).values()
+    )
 
 
 def joules_per_prompt_token(
@@ -168,15 +260,11 @@ def joules_per_prompt_token(
     >>> round(joules_per_prompt_token(architectures()["Llama-3.1-8B"]), 4)
     0.023
     """
-    _check(batch=batch, prompt_tokens=prompt_tokens)
-    fitted = coefficients or Coefficients.default()
-    c = fitted.gpu
-    width = fitted.bytes_of(precision or architecture.precision)
-    extra = c["c_pm"] if architecture.mixture else 0.0
-    token = c["c_p"] * architecture.active_parameters_b * (1 + extra)
-    token += c["c_a"] * attention_tflop_per_prompt_token(architecture, prompt_tokens)
-    gpus = gpus_needed(width * architecture.total_parameters_b)
-    return serving_factor(gpus, architecture.mixture, batch, fitted) * token
+    return sum(
+        prompt_terms(
+            architecture, prompt_tokens, batch, precision=precision, coefficients=coefficients
+        ).values()
+    )
 
 
 def request_energy(
@@ -201,7 +289,9 @@ def request_energy(
     Returns
     -------
     EnergyInterval
-        Joules at the operating point H100 80 GB, `batch` requests together.
+        Joules at the operating point H100 80 GB, `batch` requests together. The interval
+        widens with every doubling or halving of the batch away from the reference, where a
+        measured model's figure is an estimate.
 
     Raises
     ------
@@ -226,7 +316,7 @@ def request_energy(
         kind = "typical" if model.typical else "estimated"
         low, high = Coefficients.default().uncertainty[kind]
         joules = prompt_tokens * e_in + completion_tokens * e_out
-        return EnergyInterval.from_factor(joules, high, "estimated", low_factor=low)
+        return _interval(joules, low, high, "estimated", batch)
     if architecture is not None:
         e_out /= joules_per_completion_token(architecture)
         e_in /= joules_per_prompt_token(architecture)
@@ -236,9 +326,19 @@ def request_energy(
         )
     joules = prompt_tokens * e_in * model.joules_per_prompt_token
     joules += completion_tokens * e_out * model.joules_per_completion_token
-    return EnergyInterval.from_factor(
-        joules, model.high_factor, model.basis, low_factor=model.low_factor
-    )
+    # a measurement that the formula has moved to another batch is an estimate
+    basis = model.basis if batch == REFERENCE_BATCH else weakest_basis(model.basis, "estimated")
+    return _interval(joules, model.low_factor, model.high_factor, basis, batch)
+
+
+def _interval(joules: float, low: float, high: float, basis: Basis, batch: float) -> EnergyInterval:
+    """Return the interval, wider the further the batch is from the reference."""
+    doublings = abs(math.log2(batch / REFERENCE_BATCH))
+    narrow, wide = Coefficients.default().uncertainty["batch_doubling"]
+    low, high = low * narrow**doublings, high * wide**doublings
+    if not math.isfinite(joules * high):
+        raise ConfigError("the energy is too large for a number: check tokens and joules per token")
+    return EnergyInterval.from_factor(joules, high, basis, low_factor=low)
 
 
 def _check(batch: float, **tokens: float) -> None:

@@ -166,7 +166,7 @@ def test_a_request_is_a_valid_interval(prompt: float, completion: float, batch: 
     energy = request_energy(DENSE, prompt, completion, batch)
     assert 0 <= energy.low_j <= energy.value_j <= energy.high_j
     entry = Catalogue.default().find("Gemma-3-27B")
-    assert request_energy(entry, prompt, completion, batch).basis == "measured"
+    assert request_energy(entry, prompt, completion).basis == "measured"
 
 
 def test_an_entry_keeps_its_own_joules_at_the_reference_request() -> None:
