@@ -16,7 +16,7 @@ from router.errors import ConfigError
 if TYPE_CHECKING:
     from router import Candidate, Decision
 
-__all__ = ["render_decision", "route"]
+__all__ = ["read_messages", "read_text", "render_decision", "route"]
 
 _HEADERS = ("", "model", "P(good)", "J", "low - high", "basis", "tokens", "why")
 _ALIGN = "<<>>><><"
@@ -108,7 +108,7 @@ def route(
     """
     if (text is None) == (messages_file is None):
         raise click.UsageError("give either TEXT or --messages FILE.json")
-    prompt = _read_text(text) if text is not None else _read_messages(str(messages_file))
+    prompt = read_text(text) if text is not None else read_messages(str(messages_file))
 
     # numpy and tokenizers load here, so that --help and wrong usage answer at once
     from router import Router
@@ -131,7 +131,7 @@ def route(
         click.echo(render_decision(decision))
 
 
-def _read_text(text: str) -> str:
+def read_text(text: str) -> str:
     """Return the prompt, from standard input for '-'."""
     prompt = _read_stdin() if text == "-" else text
     if not prompt.strip():
@@ -146,7 +146,7 @@ def _read_stdin() -> str:
         raise ConfigError(f"standard input is not UTF-8 text: {error}") from error
 
 
-def _read_messages(name: str) -> list[dict[str, Any]]:
+def read_messages(name: str) -> list[dict[str, Any]]:
     """Read chat messages from the JSON file `name`."""
     where = "standard input" if name == "-" else name
     try:
