@@ -2,95 +2,198 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from html import escape
+from importlib.resources import files
+from typing import Any
 
-from router.eval.report.sections import Section, Table
+from router.eval.report.explorer import script_json
+from router.eval.report.figures import tidy
+from router.eval.report.sections import Section, Summary, Table
+from router.eval.verdict import Comparison
 
 __all__ = ["html_report"]
 
-_STYLE = """
-:root { color-scheme: light dark; --text: #1b1f24; --page: #ffffff; --line: #d0d7de;
-  --soft: #57606a; --mark: #f1f6fb; }
-@media (prefers-color-scheme: dark) { :root { --text: #e6edf3; --page: #0d1117;
-  --line: #30363d; --soft: #9198a1; --mark: #161f2b; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--text); background: var(--page);
-  max-width: 68rem; margin: 0 auto; padding: 1.5rem; }
-.verdict { font-size: 1.15rem; font-weight: 600; border-left: 4px solid #2f81f7;
-  padding: .6rem 1rem; margin: 0 0 1rem; background: var(--mark); }
-h1 { font-size: 1.35rem; } h2 { font-size: 1.1rem; margin-top: 2.2rem; }
-p { max-width: 52rem; color: var(--soft); }
-.scroll { overflow-x: auto; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
-th, td { padding: .25rem .6rem; border-bottom: 1px solid var(--line); text-align: left;
-  vertical-align: top; }
-th.r, td.r { text-align: right; } td.r { white-space: nowrap; }
-tr.own td { font-weight: 600; background: var(--mark); }
-svg { max-width: 100%; height: auto; color: var(--text); }
-"""
+_MOST_ROWS = 20
+_MOST_PRINTED_COLUMNS = 10
+_ROLES = ("table", "rowgroup", "row", "columnheader", "rowheader", "cell")
+_TONES = {Comparison.BEATS.value: "good", Comparison.LOSES.value: "bad"}
 
 
 def html_report(
     title: str,
-    verdict: str,
+    summary: Summary,
     sections: Sequence[Section],
     plots: Mapping[str, str],
     *,
     own: str | None,
+    data: Mapping[str, Any] | None = None,
+    footer: str = "The same as Markdown and JSON: report.md and report.json.",
 ) -> str:
-    """Return a report as one self-contained page for light and dark screens.
+    """Return a report as one self-contained page for light and dark screens and for print.
 
     Parameters
     ----------
-    title, verdict : str
-        Heading, and what is said before it.
+    title : str
+        What is reported.
+    summary : Summary
+        What is said first.
     sections : sequence of Section
         The rest.
     plots : mapping of str to str
-        SVG elements by the name that sections use; they must be safe to insert.
+        Content of the figures by the name that sections use; it must be safe to insert.
     own : str or None
         Rows with this in their first column are marked as the router's.
+    data : mapping, optional
+        What the script reads, as :func:`router.eval.report.explorer.explorer_data` gives it.
+    footer : str
+        What is said last; nothing where empty.
 
     Returns
     -------
     str
-        The page.
+        The page. Its policy allows no request and no script but its own.
     """
-    body = "\n".join(_section(section, plots, own) for section in sections)
+    style, script = (_part(name) for name in ("style.css", "report.js"))
+    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{digest}'; style-src 'unsafe-inline'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    keys = _keys(sections)
+    body = "\n".join(
+        _section(section, plots, own, 2, f' id="{key}"')
+        for section, key in zip(sections, keys, strict=True)
+    )
+    stored = (
+        ""
+        if data is None
+        else f'<script type="application/json" id="report-data">{script_json(data)}</script>\n'
+    )
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        f'<p class="verdict" style="color: inherit">{escape(verdict)}</p>\n'
-        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+        f"<title>{_text(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n"
+        f"{_header(title, summary)}\n{_contents(sections, keys)}\n"
+        f'<main id="main">\n{body}\n</main>\n'
+        + (f"<footer>{_text(footer)}</footer>\n" if footer else "")
+        + f"{stored}<script>{script}</script>\n</body>\n</html>\n"
     )
 
 
-def _section(section: Section, plots: Mapping[str, str], own: str | None) -> str:
-    parts = [f"<h2>{escape(section.title)}</h2>"]
-    parts += [f"<p>{escape(paragraph)}</p>" for paragraph in section.paragraphs]
-    if section.table is not None and section.table.rows:
-        parts.append(_table(section.table, own))
+def _part(name: str) -> str:
+    return (files("router.eval.report") / "page" / name).read_text(encoding="utf-8")
+
+
+def _text(text: str) -> str:
+    return escape(tidy(text))
+
+
+def _header(title: str, summary: Summary) -> str:
+    cards = "".join(
+        f'<div><dt>{_text(card.label)}</dt><dd><div class="value">{_text(card.value)}</div>'
+        f'<div class="note">{_text(card.note)}</div></dd></div>\n'
+        for card in summary.cards
+    )
+    paragraphs = "\n".join(f"<p>{_text(paragraph)}</p>" for paragraph in summary.paragraphs)
+    return (
+        f'<header class="{summary.tone}">\n<h1>{_text(summary.answer)}</h1>\n'
+        f'<p class="about">{_text(title)}</p>\n{paragraphs}\n'
+        + (f'<dl class="cards">\n{cards}</dl>\n' if cards else "")
+        + "</header>"
+    )
+
+
+def _keys(sections: Sequence[Section]) -> list[str]:
+    """Return an id for each section, apart from those of the page itself."""
+    keys: list[str] = []
+    for section in sections:
+        key = f"s-{section.key}"
+        keys.append(key if key not in keys else f"{key}-{len(keys)}")
+    return keys
+
+
+def _contents(sections: Sequence[Section], keys: Sequence[str]) -> str:
+    entries = "\n".join(
+        f'<li><a href="#{key}">{_text(section.title)}</a></li>'
+        for section, key in zip(sections, keys, strict=True)
+    )
+    return (
+        '<nav aria-label="Contents">\n<a class="skip" href="#main">Skip the contents</a>\n'
+        f"<ul>\n{entries}\n</ul>\n</nav>"
+    )
+
+
+def _section(
+    section: Section, plots: Mapping[str, str], own: str | None, level: int, attributes: str = ""
+) -> str:
+    parts = [f"<section{attributes}>", f"<h{level}>{_text(section.title)}</h{level}>"]
+    parts += [f"<p>{_text(paragraph)}</p>" for paragraph in section.paragraphs]
     if section.plot is not None and section.plot in plots:
-        parts.append(f"<figure>{plots[section.plot]}</figure>")
-    return "\n".join(parts)
+        parts.append(plots[section.plot])
+    if section.table is not None and section.table.rows:
+        table = _tables(section.title, section.table, own)
+        if section.folded:
+            table = f"<details>\n<summary>Show the table</summary>\n{table}\n</details>"
+        parts.append(table)
+    elif section.table is not None:
+        parts.append("<p>None.</p>")
+    parts += [_section(part, plots, own, level + 1) for part in section.parts]
+    return "\n".join([*parts, "</section>"])
 
 
-def _table(table: Table, own: str | None) -> str:
-    sides = [' class="r"' if side == ">" else "" for side in table.align]
+def _tables(title: str, table: Table, own: str | None) -> str:
+    """Return a table; the later rows of a long one only when asked for."""
+    if len(table.rows) <= _MOST_ROWS + 4:
+        return _table(title, table, table.rows, own)
+    first, rest = table.rows[:_MOST_ROWS], table.rows[_MOST_ROWS:]
+    return (
+        f"{_table(title, table, first, own)}\n<details>\n<summary>The other {len(rest):,} rows"
+        f"</summary>\n{_table(f'{title}, other rows', table, rest, own)}\n</details>"
+    )
+
+
+def _table(title: str, table: Table, rows: Sequence[Sequence[str]], own: str | None) -> str:
+    sides = ["r" if side == ">" else "l" for side in table.align]
+    # A table whose cells are stacked is none to a screen reader unless it says so.
+    roles = {role: f' role="{role}"' if table.stacked else "" for role in _ROLES}
     head = "".join(
-        f'<th scope="col"{side}>{escape(text)}</th>'
+        f'<th scope="col" class="{side}"{roles["columnheader"]}>{_text(text)}</th>'
         for side, text in zip(sides, table.headers, strict=True)
     )
-    rows = []
-    for row in table.rows:
-        cells = "".join(
-            f"<td{side}>{escape(text)}</td>" for side, text in zip(sides, row, strict=True)
+    lines = []
+    for row in rows:
+        first, *others = row
+        cells = [
+            f'<td class="{_classes(side, text)}" data-label="{_text(header)}"{roles["cell"]}>'
+            f"{_text(text)}</td>"
+            for side, header, text in zip(sides[1:], table.headers[1:], others, strict=True)
+        ]
+        mark = ' class="own"' if first == own else ""
+        lines.append(
+            f'<tr{mark}{roles["row"]}><th scope="row" class="{sides[0]}"{roles["rowheader"]}>'
+            f"{_text(first)}</th>{''.join(cells)}</tr>"
         )
-        mark = ' class="own"' if row[0] == own else ""
-        rows.append(f"<tr{mark}>{cells}</tr>")
+    stacked = ' class="stacked"' if table.stacked else ""
+    many = len(table.headers) > _MOST_PRINTED_COLUMNS
+    unprinted = (
+        f'<p class="only-printed">Too wide for paper: a table of {len(table.headers)} columns.</p>'
+        if many
+        else ""
+    )
     return (
-        f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
-        + "\n".join(rows)
+        f'{unprinted}<div class="scroll{" many" if many else ""}" role="region" tabindex="0" '
+        f'aria-label="{_text(f"Table: {title}")}">'
+        f"<table{stacked}{roles['table']}>\n<thead{roles['rowgroup']}>"
+        f"<tr{roles['row']}>{head}</tr></thead>\n<tbody{roles['rowgroup']}>\n"
+        + "\n".join(lines)
         + "\n</tbody></table></div>"
     )
+
+
+def _classes(side: str, text: str) -> str:
+    tone = _TONES.get(text)
+    return side if tone is None else f"{side} {tone}"

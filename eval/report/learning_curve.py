@@ -9,11 +9,11 @@ from pathlib import Path
 from router.cli.table import render_table
 from router.eval.learning_curve import MARGIN, CurvePoint, LearningCurve
 from router.eval.protocol import QUALITY_BARS
+from router.eval.report.figure_html import curve_figure
 from router.eval.report.figures import NONE, signed, span
 from router.eval.report.html import html_report
 from router.eval.report.markdown import markdown_report
-from router.eval.report.plots import curve_svg
-from router.eval.report.sections import Section, Table
+from router.eval.report.sections import Section, Summary, Table
 from router.eval.result import HEADLINE
 from router.eval.served import SERVED, SERVED_DIFFERENCE, ZERO_SERVED
 
@@ -70,10 +70,11 @@ def write_curve_report(curve: LearningCurve, folder: str | Path) -> None:
     folder = Path(folder)
     sections = curve_sections(curve)
     title = f"Learning curve on the pool {curve.pool}"
-    plots = {CURVE_PLOT: curve_svg(curve)}
+    plots = {CURVE_PLOT: curve_figure(curve)}
+    summary = Summary(curve.verdict(), "bad" if curve.broken else "unclear")
     pages = {
-        "report.html": html_report(title, curve.verdict(), sections, plots, own=None),
-        "report.md": markdown_report(title, curve.verdict(), sections),
+        "report.html": html_report(title, summary, sections, plots, own=None),
+        "report.md": markdown_report(title, summary, sections),
         "report.json": json.dumps(curve.to_dict(), indent=1, allow_nan=False) + "\n",
     }
     folder.mkdir(parents=True, exist_ok=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 
 from router.cli.table import render_table
-from router.eval.report.sections import benchmark_sections
+from router.eval.report.comparison import comparison_section, frontier_section
+from router.eval.report.predictions import predictions_section
+from router.eval.report.served_sections import bars_section
 from router.eval.result import BenchmarkResult
 
 __all__ = ["render_benchmark"]
 
-_N_SECTIONS = 4
 _WIDTH = 100
 
 
@@ -28,7 +29,14 @@ def render_benchmark(result: BenchmarkResult) -> str:
         Lines of text; the report has the rest.
     """
     blocks = [textwrap.fill(result.verdict(), _WIDTH)]
-    for section in benchmark_sections(result)[:_N_SECTIONS]:
+    served = () if result.served is None else (bars_section(result, result.served),)
+    sections = (
+        comparison_section(result),
+        frontier_section(result),
+        *served,
+        predictions_section(result),
+    )
+    for section in sections:
         if section.table is not None and section.table.rows:
             table = section.table
             lines = render_table(table.headers, table.rows, table.align)
