@@ -32,7 +32,7 @@ from router.client.calls import (
 from router.client.chat import AsyncRoutedChat
 from router.client.settings import BASE_URL, Routing, environment_key, environment_key_async
 from router.client.streams import AsyncRoutedStream
-from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes
+from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes, RoutingOptions
 
 __all__ = ["AsyncOpenAI"]
 
@@ -62,6 +62,9 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         router: Routes | str | Path | None = None,
         quality: float = 0.98,
         min_probability: float | None = None,
+        confidence: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         default_model: str | None = None,
         plan: str | PlanLimits | None = None,
         retry: RetryPolicy | None = None,
@@ -78,8 +81,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         self._routing = Routing.build(
             router,
             dispatcher,
-            quality,
-            min_probability,
+            RoutingOptions(quality, min_probability, confidence, group, uncertified),
             live_models,
             max_retries,
             default_model,
@@ -111,6 +113,9 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         *,
         quality: float | None = None,
         min_probability: float | None = None,
+        confidence: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         _extra_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Self:
@@ -118,12 +123,13 @@ class AsyncOpenAI(openai.AsyncOpenAI):
 
         Parameters
         ----------
-        quality, min_probability : float, optional
+        quality, min_probability, confidence, group, uncertified : optional
             As for the class; what is not given stays.
         **options
             As for openai's ``copy``.
         """
-        routing = self._routing.for_copy(quality, min_probability)
+        asked = RoutingOptions(quality, min_probability, confidence, group, uncertified)
+        routing = self._routing.for_copy(asked)
         copied = super().copy(_extra_kwargs={**(_extra_kwargs or {}), **routing}, **options)
         return copied
 
@@ -147,7 +153,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
         plan = self.dispatcher.plan(
             body,
             key=key,
-            session=header(options, SESSION_HEADER),
+            options=RoutingOptions(session=header(options, SESSION_HEADER)),
             retry=self._routing.retry(options.get_max_retries(self.max_retries)),
         )
         recorder = Recorder(plan, parser_of(options))

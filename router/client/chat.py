@@ -18,7 +18,7 @@ from typing_extensions import TypedDict, Unpack
 from router.client.answers import RoutedCompletion
 from router.client.streams import AsyncRoutedStream, RoutedStream
 from router.dispatch import parse_routing_name
-from router.dispatch.options import EXTENSION
+from router.dispatch.options import EXTENSION, OPTION_NAMES
 
 __all__ = [
     "AsyncRoutedChat",
@@ -27,14 +27,15 @@ __all__ = [
     "RoutedCompletions",
 ]
 
-_OPTIONS = ("quality", "min_probability", "session", "task")
-
 
 class _Call(TypedDict, total=False):
     """What a call may say beside the API's own parameters."""
 
     quality: float
     min_probability: float
+    confidence: float
+    group: str
+    uncertified: str
     session: str
     task: str
     extra_headers: Mapping[str, Any] | None
@@ -56,7 +57,7 @@ class _Either(CompletionCreateParamsBase, _Call, total=False):
 
 
 class RoutedCompletions(Completions):
-    """Chat completions that take ``quality``, ``min_probability``, ``session`` and ``task``."""
+    """Chat completions that take the router's options."""
 
     @overload  # type: ignore[override]
     def create(self, **params: Unpack[_Whole]) -> RoutedCompletion: ...
@@ -72,10 +73,9 @@ class RoutedCompletions(Completions):
         Parameters
         ----------
         **params
-            Those of openai, and for ``model="auto"``: ``quality``, the share of the reference
-            model's quality to keep, in (0, 1]; ``min_probability``, the least probability of a
-            good answer, in [0, 1]; ``session``, a name for the conversation; ``task``, a task
-            type for a router of rules.
+            Those of openai, and for ``model="auto"`` those of
+            `router.dispatch.RoutingOptions`: ``quality``, ``min_probability``, ``confidence``,
+            ``group``, ``uncertified``, ``session`` and ``task``.
 
         Returns
         -------
@@ -123,7 +123,7 @@ class AsyncRoutedChat(AsyncChat):
 
 def _with_extension(params: dict[str, Any]) -> dict[str, Any]:
     """Move the router's options into the body's own object for them."""
-    options = {key: params.pop(key) for key in _OPTIONS if key in params}
+    options = {key: params.pop(key) for key in OPTION_NAMES if key in params}
     if not options or parse_routing_name(params.get("model")) is None:
         return params
     body = dict(params.get("extra_body") or {})

@@ -47,15 +47,15 @@ class RoutedCallError(UpstreamError, openai.APIError):
     def __init__(self, failure: Failure, request: Any, decision: Dispatched | None = None) -> None:
         # the two bases take different arguments
         Exception.__init__(self, failure.message)
-        self.message = failure.message
+        self.message: str = failure.message
         self.request = request
-        self.body = None
-        self.code = failure.code
-        self.param = None
-        self.type = f"upstream_{failure.kind}"
-        self.status = failure.status
-        self.request_id = failure.request_id
-        self.retryable = failure.retryable
+        self.body: object | None = None
+        self.code: str | None = failure.code
+        self.param: str | None = None
+        self.type: str | None = f"upstream_{failure.kind}"
+        self.status: int | None = failure.status
+        self.request_id: str | None = failure.request_id
+        self.retryable: bool = failure.retryable
         self.failure = failure
         self.decision = decision
 

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from router.client.errors import MissingKeyError
-from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes
-from router.dispatch.names import checked_bar, checked_probability
+from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes, RoutingOptions
 from router.errors import ConfigError
 
 __all__ = [
@@ -58,10 +57,8 @@ class Routing:
     ----------
     dispatcher : Dispatcher
         Shared with all copies of the client.
-    quality : float
-        For requests that name no quality bar.
-    min_probability : float, optional
-        For requests that name no least probability.
+    asked : RoutingOptions
+        Holds where a request says nothing.
     live_models : bool
         Whether to ask the API which models it serves.
     max_retries : int
@@ -69,8 +66,7 @@ class Routing:
     """
 
     dispatcher: Dispatcher
-    quality: float
-    min_probability: float | None
+    asked: RoutingOptions
     live_models: bool
     max_retries: int
 
@@ -79,8 +75,7 @@ class Routing:
         cls,
         router: Routes | str | Path | None,
         dispatcher: Dispatcher | None,
-        quality: float,
-        min_probability: float | None,
+        asked: RoutingOptions,
         live_models: bool,
         max_retries: int | None,
         default_model: str | None,
@@ -102,33 +97,21 @@ class Routing:
             )
         if max_retries is None:
             max_retries = _MAX_RETRIES if retry is None else retry.tries_per_model - 1
-        floor = min_probability
         return cls(
             dispatcher=dispatcher,
-            quality=checked_bar("quality", quality),
-            min_probability=None
-            if floor is None
-            else checked_probability("min_probability", floor),
+            asked=asked,
             live_models=live_models,
             max_retries=max_retries,
         )
 
-    def for_copy(self, quality: float | None, min_probability: float | None) -> dict[str, Any]:
-        """Return the arguments for a copy of the client; None keeps what there is."""
-        return {
-            "dispatcher": self.dispatcher,
-            "quality": self.quality if quality is None else quality,
-            "min_probability": (
-                self.min_probability if min_probability is None else min_probability
-            ),
-            "live_models": self.live_models,
-        }
+    def for_copy(self, asked: RoutingOptions) -> dict[str, Any]:
+        """Return the arguments for a copy of the client; what is not asked stays."""
+        kept = {"dispatcher": self.dispatcher, "live_models": self.live_models}
+        return {**asked.over(self.asked).given(), **kept}
 
     def extension(self) -> dict[str, Any]:
         """Return the router's options for a request that has none of its own."""
-        if self.min_probability is None:
-            return {"quality": self.quality}
-        return {"quality": self.quality, "min_probability": self.min_probability}
+        return self.asked.given()
 
     def retry(self, max_retries: int) -> RetryPolicy:
         """Return the limits of retries with openai's ``max_retries`` for one model."""

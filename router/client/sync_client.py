@@ -32,7 +32,7 @@ from router.client.calls import (
 from router.client.chat import RoutedChat
 from router.client.settings import BASE_URL, Routing, environment_key
 from router.client.streams import RoutedStream
-from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes
+from router.dispatch import Dispatcher, PlanLimits, RetryPolicy, Routes, RoutingOptions
 
 __all__ = ["OpenAI"]
 
@@ -49,6 +49,12 @@ class OpenAI(openai.OpenAI):
         Share of the reference model's quality that traffic keeps, in (0, 1].
     min_probability : float, optional
         Least probability of a good answer on each prompt, in [0, 1].
+    confidence : float, optional
+        Chance with which the bar is to be promised, in (0, 1); 0.9 where not given.
+    group : str, optional
+        Kind of the prompts, for a promise about prompts of this kind.
+    uncertified : {"reference", "estimate"}, optional
+        What serves a bar that is not certified.
     default_model : str, optional
         Where a request goes when the router fails, nothing fits or no candidate answers; the
         reference model where not given.
@@ -93,6 +99,9 @@ class OpenAI(openai.OpenAI):
         router: Routes | str | Path | None = None,
         quality: float = 0.98,
         min_probability: float | None = None,
+        confidence: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         default_model: str | None = None,
         plan: str | PlanLimits | None = None,
         retry: RetryPolicy | None = None,
@@ -109,8 +118,7 @@ class OpenAI(openai.OpenAI):
         self._routing = Routing.build(
             router,
             dispatcher,
-            quality,
-            min_probability,
+            RoutingOptions(quality, min_probability, confidence, group, uncertified),
             live_models,
             max_retries,
             default_model,
@@ -142,6 +150,9 @@ class OpenAI(openai.OpenAI):
         *,
         quality: float | None = None,
         min_probability: float | None = None,
+        confidence: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         _extra_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> Self:
@@ -149,12 +160,13 @@ class OpenAI(openai.OpenAI):
 
         Parameters
         ----------
-        quality, min_probability : float, optional
+        quality, min_probability, confidence, group, uncertified : optional
             As for the class; what is not given stays.
         **options
             As for openai's ``copy``.
         """
-        routing = self._routing.for_copy(quality, min_probability)
+        asked = RoutingOptions(quality, min_probability, confidence, group, uncertified)
+        routing = self._routing.for_copy(asked)
         copied = super().copy(_extra_kwargs={**(_extra_kwargs or {}), **routing}, **options)
         return copied
 
@@ -178,7 +190,7 @@ class OpenAI(openai.OpenAI):
         plan = self.dispatcher.plan(
             body,
             key=key,
-            session=header(options, SESSION_HEADER),
+            options=RoutingOptions(session=header(options, SESSION_HEADER)),
             retry=self._routing.retry(options.get_max_retries(self.max_retries)),
         )
         recorder = Recorder(plan, parser_of(options))

@@ -25,11 +25,12 @@ from router.dispatch.failure import (
 )
 from router.dispatch.live import LiveModels, parse_models
 from router.dispatch.names import RoutingName, parse_routing_name
+from router.dispatch.options import RoutingOptions
 from router.dispatch.plan import Plan, Step
 from router.dispatch.profile import RequestProfile, profile_request
 from router.dispatch.record import Attempt, Dispatched, Exclusion
 from router.dispatch.retry import RetryPolicy
-from router.dispatch.routes import Routes
+from router.dispatch.routes import Routes, load_router
 from router.dispatch.stream import StreamWatch
 from router.dispatch.usage import Usage, usage_of
 
@@ -52,6 +53,7 @@ __all__ = [
     "RetryPolicy",
     "Routes",
     "RoutingName",
+    "RoutingOptions",
     "Step",
     "StreamWatch",
     "Usage",
@@ -59,6 +61,7 @@ __all__ = [
     "failure_from_event",
     "failure_from_response",
     "key_fingerprint",
+    "load_router",
     "parse_models",
     "parse_routing_name",
     "plan_limits",

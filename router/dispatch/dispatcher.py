@@ -14,14 +14,13 @@ from router.dispatch.breaker import CircuitBreaker
 from router.dispatch.capabilities import PlanLimits, plan_limits
 from router.dispatch.conversations import Conversations, ConversationStore, session_key
 from router.dispatch.live import LiveModels
-from router.dispatch.names import checked_bar, checked_probability
-from router.dispatch.options import read_options
+from router.dispatch.options import RoutingOptions, read_options
 from router.dispatch.plan import Plan
 from router.dispatch.profile import RequestProfile, profile_request
 from router.dispatch.request import RoutedRequest
 from router.dispatch.retry import RetryPolicy
 from router.dispatch.routes import LoadedRoutes, Routes, load_routes
-from router.dispatch.selection import Bar, Selection, select
+from router.dispatch.selection import Selection, select
 from router.dispatch.state import SharedState
 from router.errors import ConfigError
 
@@ -45,6 +44,8 @@ class Dispatcher:
         Quality bar of requests that name none, in (0, 1].
     min_probability : float, optional
         Least probability of a good answer, for requests that name none.
+    confidence, group, uncertified : optional
+        As for `Router.route`, for requests that say nothing else.
     default_model : str, optional
         Where a request goes when the router fails, nothing fits, or no candidate answers; the
         router's reference model where not given.
@@ -71,6 +72,9 @@ class Dispatcher:
         *,
         quality: float = 0.98,
         min_probability: float | None = None,
+        confidence: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         default_model: str | None = None,
         plan: str | PlanLimits | None = None,
         retry: RetryPolicy | None = None,
@@ -85,12 +89,7 @@ class Dispatcher:
             raise ConfigError("there is nowhere to send requests: give a router or a default_model")
         if default_model is not None and not default_model.strip():
             raise ConfigError("default_model is blank: give the id of a model, or leave it away")
-        self._quality = checked_bar("quality", quality)
-        self._min_probability = (
-            None
-            if min_probability is None
-            else checked_probability("min_probability", min_probability)
-        )
+        self._options = RoutingOptions(quality, min_probability, confidence, group, uncertified)
         self._default_model = default_model
         self._limits = plan_limits(plan) if isinstance(plan, str) else plan
         self._retry = RetryPolicy() if retry is None else retry
@@ -170,9 +169,7 @@ class Dispatcher:
         body: Mapping[str, Any],
         *,
         key: str | None = None,
-        quality: float | None = None,
-        min_probability: float | None = None,
-        session: str | None = None,
+        options: RoutingOptions | None = None,
         retry: RetryPolicy | None = None,
     ) -> Plan:
         """Decide where a chat request goes.
@@ -184,11 +181,9 @@ class Dispatcher:
             ``"auto:0.95"``. Its ``wattroute`` object may hold options.
         key : str, optional
             The API key that it will be sent with; only a fingerprint is kept.
-        quality, min_probability : float, optional
+        options : RoutingOptions, optional
             Go before the ``wattroute`` object and the dispatcher's own; a bar in the model's
             name goes before all.
-        session : str, optional
-            The caller's name for the conversation.
         retry : RetryPolicy, optional
             Takes the place of the dispatcher's.
 
@@ -206,28 +201,22 @@ class Dispatcher:
             If the router cannot be loaded and there is no default model.
         """
         started = time.perf_counter()
-        options = read_options(
-            body, quality=quality, min_probability=min_probability, session=session
-        )
+        asked = read_options(body, options).over(self._options)
         messages = body.get("messages")
         if not isinstance(messages, list) or not messages:
             raise ConfigError("messages must be a list of at least one chat message")
         profile = profile_request(body)
-        bar = Bar(
-            self._quality if options.quality is None else options.quality,
-            self._min_probability if options.min_probability is None else options.min_probability,
-            options.task,
-        )
         fingerprint = key_fingerprint(key)
-        conversation = session_key(body, options.session, fingerprint)
-        routes, selection = self._select(body, profile, bar, fingerprint, conversation)
+        conversation = session_key(body, asked.session, fingerprint)
+        routes, selection = self._select(body, profile, asked, fingerprint, conversation)
         policy = self._retry if retry is None else retry
         default = self._default(routes)
         queue = selection.order[: policy.max_candidates]
         if default not in queue:
             queue = (*queue, default)
         request = RoutedRequest(
-            requested=options.requested,
+            requested=body["model"],
+            asked=asked,
             body=body,
             profile=profile,
             selection=selection,
@@ -245,7 +234,7 @@ class Dispatcher:
         self,
         body: Mapping[str, Any],
         profile: RequestProfile,
-        bar: Bar,
+        asked: RoutingOptions,
         fingerprint: str,
         conversation: str | None,
     ) -> tuple[LoadedRoutes | None, Selection]:
@@ -268,7 +257,7 @@ class Dispatcher:
                 return "not in the API's list of models"
             return refusal
 
-        return routes, select(routes, body, profile, bar, out, self._limits, earlier)
+        return routes, select(routes, body, profile, asked, out, self._limits, earlier)
 
     def _loaded(self) -> LoadedRoutes | None:
         """Return the router, loaded once; one that cannot be loaded is tried again later."""

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from router.errors import ConfigError
 
-__all__ = ["AUTO", "RoutingName", "checked_bar", "checked_probability", "parse_routing_name"]
+__all__ = [
+    "AUTO",
+    "RoutingName",
+    "checked_bar",
+    "checked_confidence",
+    "checked_probability",
+    "parse_routing_name",
+]
 
 AUTO = "auto"
 """The model name that asks for routing."""
@@ -89,4 +96,17 @@ def checked_probability(name: str, value: object) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ConfigError(f"{name} is {value!r}: use a probability from 0 to 1")
+    return float(value)
+
+
+def checked_confidence(name: str, value: object) -> float:
+    """Return a confidence as a float.
+
+    Raises
+    ------
+    ConfigError
+        If it is not a number in (0, 1); `name` says where it comes from.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
+        raise ConfigError(f"{name} is {value!r}: use a number above 0 and below 1, such as 0.9")
     return float(value)

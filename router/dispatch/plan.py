@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from router.decision import Decision
 from router.dispatch.failure import Failure
+from router.dispatch.options import RoutingOptions
 from router.dispatch.profile import RequestProfile
 from router.dispatch.record import Attempt, Dispatched
 from router.dispatch.report import report
@@ -111,6 +112,11 @@ class Plan:
     def decision(self) -> Decision | None:
         """The router's decision; None where it failed or nothing fits."""
         return self._request.selection.decision
+
+    @property
+    def asked(self) -> RoutingOptions:
+        """What is asked of the router, with what holds where the request says nothing."""
+        return self._request.asked
 
     @property
     def profile(self) -> RequestProfile:

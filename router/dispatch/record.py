@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from router.certificate import Certificate, FloorCertificate
 from router.decision import Candidate, Decision
 from router.dispatch.usage import Usage
 from router.energy import EnergyInterval
@@ -93,7 +94,8 @@ class Dispatched:
     actual_energy_j : EnergyInterval or None
         Energy from the tokens used, in joules; None without usage.
     reference_energy_j : EnergyInterval or None
-        What the reference model was expected to use for it, in joules.
+        What the reference model was expected to use for it, in joules; what it used where it
+        answered itself.
     routing_s : float
         Seconds that deciding took.
     warnings : tuple of str
@@ -153,6 +155,36 @@ class Dispatched:
                 return candidate.probability
         return None
 
+    @property
+    def novelty(self) -> float | None:
+        """How unlike those of training the prompt is, in [0, 1]; None where that is not known."""
+        return None if self.decision is None else self.decision.novelty
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """Whether the bar is promised for this answer; None where nothing is calibrated.
+
+        It never holds for an answer of another model than the one that the router chose.
+        """
+        found = None if self.decision is None else self.decision.certificate
+        if found is None or not found.holds or (why := self._not_chosen()) is None:
+            return found
+        return replace(found, holds=False, reason=f"not covered: {why}")
+
+    @property
+    def floor_certificate(self) -> FloorCertificate | None:
+        """The same of ``min_probability``; None without one."""
+        found = None if self.decision is None else self.decision.floor_certificate
+        if found is None or not found.holds or (why := self._not_chosen()) is None:
+            return found
+        return replace(found, holds=False, reason=f"floor not covered: {why}")
+
+    def _not_chosen(self) -> str | None:
+        """Return why the answer is from another model than the chosen one, or None."""
+        if self.decision is None or self.model in (None, self.decision.model):
+            return None
+        return "the conversation kept its model" if self.kept else "another model answered"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the record as JSON types, with what its properties say.
 
@@ -169,4 +201,8 @@ class Dispatched:
         record["energy_j"] = None if self.energy_j is None else asdict(self.energy_j)
         record["saved_j"] = self.saved_j
         record["probability"] = self.probability
+        record["novelty"] = self.novelty
+        for key in ("certificate", "floor_certificate"):
+            promise = getattr(self, key)
+            record[key] = None if promise is None else asdict(promise)
         return record

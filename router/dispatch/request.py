@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from router.dispatch.capabilities import PlanLimits, capabilities_of
-from router.dispatch.options import EXTENSION
+from router.dispatch.options import EXTENSION, RoutingOptions
 from router.dispatch.profile import RequestProfile
 from router.dispatch.routes import LoadedRoutes
 from router.dispatch.selection import Selection
@@ -29,6 +29,8 @@ class RoutedRequest:
     ----------
     requested : str
         The model name in it.
+    asked : RoutingOptions
+        What is asked of the router, with what holds where the request says nothing.
     body : mapping
         The request as the caller sent it.
     profile : RequestProfile
@@ -52,6 +54,7 @@ class RoutedRequest:
     """
 
     requested: str
+    asked: RoutingOptions
     body: Mapping[str, Any]
     profile: RequestProfile
     selection: Selection

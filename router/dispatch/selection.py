@@ -7,34 +7,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from router.clusters import AUTO
 from router.decision import Decision
 from router.dispatch.capabilities import PlanLimits, capabilities_of
+from router.dispatch.options import RoutingOptions
 from router.dispatch.profile import RequestProfile
 from router.dispatch.record import Exclusion
 from router.dispatch.routes import LoadedRoutes
+from router.errors import ConfigError
 from router.messages import Prompt
 from router.rules import TaskRules
 
-__all__ = ["Bar", "Selection", "select"]
-
-
-@dataclass(frozen=True, slots=True)
-class Bar:
-    """What an answer must reach.
-
-    Attributes
-    ----------
-    quality : float
-        Quality bar in (0, 1].
-    min_probability : float, optional
-        Least probability of a good answer, in [0, 1].
-    task : str, optional
-        Task type, for a router of rules.
-    """
-
-    quality: float
-    min_probability: float | None = None
-    task: str | None = None
+__all__ = ["Selection", "select"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +50,7 @@ def select(
     routes: LoadedRoutes,
     body: Mapping[str, Any],
     profile: RequestProfile,
-    bar: Bar,
+    asked: RoutingOptions,
     out: Callable[[str], str | None],
     limits: PlanLimits | None,
     earlier: str | None,
@@ -81,8 +65,8 @@ def select(
         The request.
     profile : RequestProfile
         What it needs.
-    bar : Bar
-        What the answer must reach.
+    asked : RoutingOptions
+        What is asked of the router.
     out : callable
         Returns why a model is out for this key, or None.
     limits : PlanLimits, optional
@@ -94,7 +78,17 @@ def select(
     -------
     Selection
         The models in their order.
+
+    Raises
+    ------
+    ConfigError
+        If the kind of the prompt is to be found by a router that knows no kinds.
     """
+    if asked.group == AUTO and not routes.finds_groups:
+        raise ConfigError(
+            f"group is {AUTO!r}, but this router has no discovered kinds of prompts: "
+            "name a kind, or leave it out"
+        )
     allowed: list[str] = []
     excluded: list[Exclusion] = []
     over = None if limits is None else limits.exceeded(profile)
@@ -110,36 +104,36 @@ def select(
         return Selection((), None, left_out, fallback=f"no model of the pool fits: {why}")
     some = frozenset(allowed) if left_out else None
     try:
-        decision = _route(routes, body["messages"], bar, some)
+        decision = _route(routes, body["messages"], asked, some)
     except Exception as error:  # whatever it is, the request still gets an answer
         message = " ".join(str(error).split())[:300]
         fallback = f"the router failed: {type(error).__name__}: {message}"
         return Selection((), None, left_out, fallback=fallback)
     probability = {c.model: c.probability for c in decision.candidates}
+    floor = asked.min_probability
     order = [decision.model]
     for model in decision.ranking:
         # those that cannot keep a strict floor come after the configured default, so not at all
-        low = bar.min_probability is not None and probability.get(model, 1.0) < bar.min_probability
+        low = floor is not None and probability.get(model, 1.0) < floor
         if model != decision.model and not low:
             order.append(model)
-    if earlier in order and _keeps(earlier, decision, probability, bar):
+    if earlier in order and _keeps(earlier, decision, probability):
         order.remove(earlier)
         return Selection((earlier, *order), decision, left_out, kept=True)
     return Selection(tuple(order), decision, left_out)
 
 
 def _route(
-    routes: LoadedRoutes, messages: Prompt, bar: Bar, allowed: frozenset[str] | None
+    routes: LoadedRoutes, messages: Prompt, asked: RoutingOptions, allowed: frozenset[str] | None
 ) -> Decision:
-    router, floor = routes.router, bar.min_probability
-    if bar.task is not None and isinstance(router, TaskRules):
-        return router.route(
-            messages, quality=bar.quality, min_probability=floor, allowed=allowed, task=bar.task
-        )
-    return router.route(messages, quality=bar.quality, min_probability=floor, allowed=allowed)
+    options = asked.given()
+    options.pop("session", None)
+    if not isinstance(routes.router, TaskRules):
+        options.pop("task", None)
+    return routes.router.route(messages, allowed=allowed, **options)
 
 
-def _keeps(model: str, decision: Decision, probability: Mapping[str, float], bar: Bar) -> bool:
+def _keeps(model: str, decision: Decision, probability: Mapping[str, float]) -> bool:
     """Return whether a conversation may keep its model for this turn.
 
     The bar is a share of the reference model's quality, so the model's probability is held
@@ -147,5 +141,5 @@ def _keeps(model: str, decision: Decision, probability: Mapping[str, float], bar
     """
     if model == decision.model:
         return True
-    least = bar.quality * probability.get(decision.reference, math.nan)
+    least = decision.quality * probability.get(decision.reference, math.nan)
     return probability[model] >= least  # false where either is not known

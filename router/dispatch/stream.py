@@ -51,11 +51,11 @@ class StreamWatch:
         self._n = max(n, 1)
         self._rest = bytearray()
         self._done = False
-        self.began = False
+        self.began: bool = False
         self.usage: Usage | None = None
         self.error: object = None
         self.finish_reasons: dict[int, str] = {}
-        self.deltas = 0
+        self.deltas: int = 0
 
     @property
     def complete(self) -> bool:

@@ -89,6 +89,8 @@ class Proxy:
                     headers=[(b"retry-after", b"1")],
                 )
             await answer(scope, receive, sending)
+            if not started:
+                status = 0  # the client went away
         except Problem as problem:
             await send_problem(sending, problem)
         except ClientDisconnected:

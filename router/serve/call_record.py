@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from router.dispatch import Dispatched, Usage
+from router.certificate import Certificate, FloorCertificate
+from router.dispatch import Dispatched, RoutingOptions, Usage
 from router.errors import ConfigError
 from router.messages import prompt_text
 from router.serve.json_body import dump_json
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _MAX_HEADER = 500
+_NO_FAILURE = frozenset({"answered", "cancelled", "sent"})
 
 
 @dataclass(slots=True)
@@ -93,7 +95,7 @@ def answer_headers(request_id: str, record: Dispatched | None) -> list[tuple[byt
     headers = [(b"x-wattroute-request-id", request_id.encode())]
     if record is None:
         return headers
-    energy, promise = record.energy_j, _certificate(record)
+    energy = record.energy_j
     numbers = (
         (b"x-wattroute-probability", record.probability),
         (b"x-wattroute-quality", record.quality),
@@ -101,13 +103,15 @@ def answer_headers(request_id: str, record: Dispatched | None) -> list[tuple[byt
         (b"x-wattroute-energy-low-j", None if energy is None else energy.low_j),
         (b"x-wattroute-energy-high-j", None if energy is None else energy.high_j),
         (b"x-wattroute-saved-j", record.saved_j),
+        (b"x-wattroute-novelty", record.novelty),
     )
     texts = (
         (b"x-wattroute-model", record.model),
         (b"x-wattroute-reference", record.reference),
         (b"x-wattroute-energy-basis", None if energy is None else energy.basis),
         (b"x-wattroute-energy-from", _energy_from(record)),
-        (b"x-wattroute-certificate", None if promise is None else _shown_promise(promise)),
+        (b"x-wattroute-certificate", _shown_promise(_promise(record.certificate))),
+        (b"x-wattroute-floor-certificate", _shown_promise(_promise(record.floor_certificate))),
         (b"x-wattroute-session", "kept" if record.kept else None),
         (b"x-wattroute-fallback", record.fallback),
     )
@@ -125,8 +129,7 @@ def log_record(
     outcome: str,
     status: int,
     *,
-    bar: float,
-    floor: float | None,
+    asked: RoutingOptions,
     stream: bool,
     run_name: str | None,
     prompt: object = None,
@@ -147,8 +150,8 @@ def log_record(
         How it ended.
     status : int
         HTTP status that the client got; 0 for none.
-    bar, floor : float
-        The quality bar, and the least probability, in force.
+    asked : RoutingOptions
+        What was asked of the router.
     stream : bool
         Whether the answer was streamed.
     run_name : str or None
@@ -173,9 +176,9 @@ def log_record(
         "run_name": run_name,
         "chosen": chosen,
         "probability": record.probability,
-        "novelty": getattr(decision, "novelty", None),
-        "quality_bar": bar,
-        "min_probability": floor,
+        "novelty": record.novelty,
+        "quality_bar": asked.quality,
+        "min_probability": asked.min_probability,
         "energy_j": None if predicted is None else predicted.value_j,
         "energy_low_j": None if predicted is None else predicted.low_j,
         "energy_high_j": None if predicted is None else predicted.high_j,
@@ -189,8 +192,9 @@ def log_record(
         "session": record.session_key,
         "kept": record.kept,
         "attempts": _n_attempts(record),
-        "fallback": record.fallback,
-        "certificate": _certificate(record),
+        "fallback": _fallback_kind(record) if prompt is None else record.fallback,
+        "certificate": _promise(record.certificate),
+        "floor_certificate": _promise(record.floor_certificate),
         "finish_reason": record.finish_reason,
         "status": status,
         "outcome": outcome,
@@ -227,7 +231,7 @@ def count_call(metrics: Metrics, record: Dispatched, times: CallTimes, outcome: 
     if times.whole_s is not None:
         metrics.observe("wattroute_request_seconds", times.whole_s)
     for attempt in record.attempts:
-        if attempt.outcome not in ("answered", "cancelled", "sent", "skipped"):
+        if attempt.outcome not in _NO_FAILURE and attempt.outcome != "skipped":
             metrics.count(
                 "wattroute_failed_attempts_total", model=attempt.model, kind=attempt.outcome
             )
@@ -274,7 +278,7 @@ def trace_call(
     if isinstance(tracer, NullTracer):
         return
     start_ns = int(times.unix_s * 1e9)
-    energy, usage = record.energy_j, record.usage
+    energy, usage, promise = record.energy_j, record.usage, record.certificate
     attributes = {
         "gen_ai.operation.name": "chat",
         "gen_ai.request.model": record.requested,
@@ -286,7 +290,9 @@ def trace_call(
         "wattroute.energy_j": None if energy is None else energy.value_j,
         "wattroute.saved_j": record.saved_j,
         "wattroute.attempts": _n_attempts(record),
-        "wattroute.fallback": record.fallback,
+        "wattroute.novelty": record.novelty,
+        "wattroute.certified": None if promise is None else promise.holds,
+        "wattroute.fallback": _fallback_kind(record),
         "wattroute.routing_s": record.routing_s,
         "wattroute.outcome": outcome,
     }
@@ -314,16 +320,38 @@ def _header_text(text: str) -> bytes:
     return text[:_MAX_HEADER].encode("ascii", "replace")
 
 
-def _shown_promise(promise: Mapping[str, Any]) -> str:
-    grounds = "; ".join(f"{key}={value:g}" for key, value in promise.items() if key != "holds")
-    return f"{'holds' if promise['holds'] else 'none'}; {grounds}"
-
-
-def _certificate(record: Dispatched) -> dict[str, Any] | None:
-    certificate = None if record.decision is None else record.decision.certificate
+def _promise(certificate: Certificate | FloorCertificate | None) -> dict[str, Any] | None:
+    """Return what is told of a certificate."""
     if certificate is None:
         return None
-    return {name: getattr(certificate, name) for name in ("holds", "bar", "confidence", "n")}
+    names = ("holds", "bar", "floor", "confidence", "n", "group")
+    return {name: getattr(certificate, name) for name in names if hasattr(certificate, name)}
+
+
+def _shown_promise(promise: Mapping[str, Any] | None) -> str | None:
+    if promise is None:
+        return None
+    shown = ["holds" if promise["holds"] else "none"]
+    for key, value in promise.items():
+        if key != "holds" and value is not None:
+            shown.append(f"{key}={value}" if isinstance(value, str) else f"{key}={value:g}")
+    return "; ".join(shown)
+
+
+def _fallback_kind(record: Dispatched) -> str | None:
+    """Return the fallback without what upstreams said, which may repeat the prompt."""
+    if record.fallback is None:
+        return None
+    if record.decision is None:
+        what, _, why = record.fallback.partition(": ")
+        error = why.partition(":")[0]  # such as "the router failed: ConfigError: ..."
+        return f"{what}: {error}" if error.endswith("Error") else what
+    failed = dict.fromkeys(
+        f"{attempt.model}: {attempt.outcome}"
+        for attempt in record.attempts
+        if attempt.model != record.model and attempt.outcome not in _NO_FAILURE
+    )
+    return "; ".join(failed) or None
 
 
 def _n_attempts(record: Dispatched) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from router.dispatch import Plan, parse_routing_name
 from router.dispatch.names import AUTO
-from router.dispatch.options import RequestOptions, read_options
+from router.dispatch.options import OPTION_NAMES, RoutingOptions, read_options
 from router.errors import ConfigError, WattRouteError
 from router.serve.call_record import CallTimes
 from router.serve.forwarding import check_access, upstream_key
@@ -26,6 +26,10 @@ __all__ = ["answer_chat", "options_of", "plan_of", "read_chat"]
 
 # reading a larger request would keep the other calls waiting
 _LARGE_BODY_BYTES = 2**18
+_PREFIX = b"x-wattroute-"
+_NUMBERS = frozenset({"confidence", "min_probability", "quality"})
+_NAMES = frozenset({"group", "session", "task"})
+_OPTION_OF_HEADER = {_PREFIX + name.replace("_", "-").encode(): name for name in OPTION_NAMES}
 
 
 async def answer_chat(service: Service, scope: Scope, receive: Receive, send: Send) -> int:
@@ -64,7 +68,7 @@ async def answer_chat(service: Service, scope: Scope, receive: Receive, send: Se
         if large
         else plan_of(service, headers, body, options)
     )
-    call = RoutedCall(service, headers, body, plan, options, CallTimes(unix_s), started)
+    call = RoutedCall(service, headers, body, plan, CallTimes(unix_s), started)
     return await call.answer(receive, send)
 
 
@@ -97,7 +101,7 @@ def read_chat(raw: bytes, default_model: str | None = None) -> dict[str, Any]:
 
 def options_of(
     headers: Sequence[tuple[bytes, bytes]], body: dict[str, Any]
-) -> RequestOptions | None:
+) -> RoutingOptions | None:
     """Return what a chat request asks of the router, None if it names a real model.
 
     Parameters
@@ -117,39 +121,38 @@ def options_of(
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value", param="model") from error
     asked = body if routed else {**body, "model": AUTO}
-    given = {name: value for name, value in headers if name.startswith(b"x-wattroute-")}
     try:
-        options = read_options(asked)
-        if given:  # they go before the body's, which must be valid all the same
-            session = given.get(b"x-wattroute-session")
-            options = read_options(
-                asked,
-                quality=_number(given, b"x-wattroute-quality"),
-                min_probability=_number(given, b"x-wattroute-min-probability"),
-                session=None if session is None else session.decode("latin-1"),
-            )
+        options = read_options(asked, _of_headers(headers))
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value") from error
     return options if routed else None
 
 
-def _number(given: dict[bytes, bytes], name: bytes) -> float | None:
-    value = given.get(name)
-    if value is None:
-        return None
-    try:
-        return float(value)
-    except ValueError:
-        raise Problem(
-            400, f"the header {name.decode()} must be a number", code="invalid_value"
-        ) from None
+def _of_headers(headers: Sequence[tuple[bytes, bytes]]) -> RoutingOptions | None:
+    """Return what the headers ask of the router, None where they say nothing."""
+    found: dict[str, Any] = {}
+    for name, value in headers:
+        option = _OPTION_OF_HEADER.get(name) if name.startswith(_PREFIX) else None
+        if option is None:
+            continue
+        text = value.decode("utf-8", "replace")
+        if option not in _NUMBERS:
+            # a blank name is none
+            found[option] = text if text or option not in _NAMES else None
+            continue
+        try:
+            found[option] = float(text)
+        except ValueError:
+            message = f"the header {name.decode()} must be a number"
+            raise Problem(400, message, code="invalid_value") from None
+    return RoutingOptions(**found) if found else None
 
 
 def plan_of(
     service: Service,
     headers: Sequence[tuple[bytes, bytes]],
     body: dict[str, Any],
-    options: RequestOptions,
+    options: RoutingOptions,
 ) -> Plan:
     """Decide where a chat request goes.
 
@@ -161,7 +164,7 @@ def plan_of(
         The request's headers.
     body : dict
         The request, checked.
-    options : RequestOptions
+    options : RoutingOptions
         What it asks of the router.
 
     Returns
@@ -186,9 +189,7 @@ def plan_of(
         return service.dispatcher.plan(
             body,
             key=upstream_key(service.settings, headers),
-            quality=options.quality,
-            min_probability=options.min_probability,
-            session=options.session,
+            options=options,
         )
     except ConfigError as error:
         raise Problem(400, str(error), code="invalid_value") from error

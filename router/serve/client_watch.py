@@ -33,7 +33,7 @@ class ClientWatch:
     """
 
     def __init__(self, receive: Receive) -> None:
-        self.gone = False
+        self.gone: bool = False
         self._receive = receive
         self._caller: asyncio.Task[object] | None = None
         self._watcher: asyncio.Task[None] | None = None

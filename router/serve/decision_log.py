@@ -41,8 +41,8 @@ class DecisionLog:
     """
 
     def __init__(self, path: str | Path | None = None) -> None:
-        self.path = None if path is None else Path(path)
-        self.n_lost = 0
+        self.path: Path | None = None if path is None else Path(path)
+        self.n_lost: int = 0
         self._file = -1
         if self.path is not None:
             try:

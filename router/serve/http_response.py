@@ -94,8 +94,8 @@ class ResponseParser:
 
     def __init__(self, has_body: bool = True) -> None:
         self.head: ResponseHead | None = None
-        self.done = False
-        self.reusable = False
+        self.done: bool = False
+        self.reusable: bool = False
         self._has_body = has_body
         self._buffer = b""
         self._chunked = False

@@ -4,46 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from pathlib import Path
 
-from router.dispatch import Routes
+from router.dispatch import load_router
 from router.errors import WattRouteError
+from router.registry import find_router, is_router_uri
 from router.serve.service import Service
 
-__all__ = ["LiveRouter", "load_router"]
+__all__ = ["LiveRouter"]
 
 _FILES = ("manifest.json", "model.npz")
 
-_Signature = tuple[tuple[int, int, int], ...]
+# a store is asked less often than files are looked at: it may be a server far away
+_ASK_STORE_EVERY_S = 30.0
 
-
-def load_router(path: Path | None, uncertified: str | None = None) -> Routes:
-    """Load a router.
-
-    Parameters
-    ----------
-    path : Path, optional
-        Folder of a trained one, or a TOML file of task rules; the bundled router where absent.
-    uncertified : {"reference", "estimate"}, optional
-        What serves a quality bar that a trained one does not promise.
-
-    Returns
-    -------
-    Routes
-        Ready to route.
-
-    Raises
-    ------
-    ArtifactError, ConfigError
-        If it cannot be loaded.
-    """
-    if path is not None and path.suffix.lower() == ".toml":
-        from router.rules import TaskRules
-
-        return TaskRules.load(path)
-    from router.router import Router
-
-    return Router.load(path, uncertified=uncertified)
+_Signature = tuple[tuple[int, int, int], ...] | str
 
 
 class LiveRouter:
@@ -53,15 +29,17 @@ class LiveRouter:
     ----------
     service : Service
         Whose router it is.
-    path : Path, optional
-        Where it was loaded from; the bundled router where absent, which never changes.
+    path : str or Path, optional
+        Where it was loaded from: files, or a URI in an MLflow store, whose alias may move; the
+        bundled router where absent, which never changes.
     """
 
-    def __init__(self, service: Service, path: Path | None) -> None:
+    def __init__(self, service: Service, path: str | Path | None) -> None:
         self._service = service
         self._path = path
         self._asked = False
-        self._loaded = self._seen = self._signature()
+        self._ask_store_at = 0.0
+        self._loaded = self._seen = None if is_router_uri(path) else self._signature()
 
     def ask(self) -> None:
         """Have the router loaded again at the next look, changed or not."""
@@ -69,9 +47,12 @@ class LiveRouter:
 
     async def look(self) -> None:
         """Load the router again if its files changed and then stayed as they are for a look."""
-        seen, self._seen = self._seen, self._signature()
-        settled = self._seen is not None and seen == self._seen and self._seen != self._loaded
-        if not (settled or self._asked):
+        if is_router_uri(self._path):
+            changed = await self._moved()
+        else:
+            seen, self._seen = self._seen, self._signature()
+            changed = self._seen is not None and seen == self._seen and self._seen != self._loaded
+        if not (changed or self._asked):
             return
         self._asked = False
         self._loaded = self._seen
@@ -79,9 +60,7 @@ class LiveRouter:
         metrics = self._service.metrics
         try:
             # calls go on meanwhile with the router that there is
-            router = await asyncio.to_thread(
-                load_router, self._path, self._service.settings.uncertified
-            )
+            router = await asyncio.to_thread(load_router, self._path)
         except (WattRouteError, OSError) as error:
             metrics.count("wattroute_reloads_total", result="failed")
             log.error("the router was not reloaded, the old one stays: %s", error)
@@ -90,11 +69,27 @@ class LiveRouter:
         metrics.count("wattroute_reloads_total", result="loaded")
         log.warning("routing with the router reloaded from %s", self._path or "this installation")
 
+    async def _moved(self) -> bool:
+        """Return whether the URI now means another router than at the last look."""
+        now = time.monotonic()
+        if now < self._ask_store_at and not self._asked:
+            return False
+        self._ask_store_at = now + _ASK_STORE_EVERY_S
+        try:
+            found = await asyncio.to_thread(find_router, str(self._path))
+        except (WattRouteError, OSError):
+            return False  # the store is away: what is loaded stays
+        first, self._seen = self._seen is None, found.location
+        if first:
+            self._loaded = self._seen
+        return self._seen != self._loaded
+
     def _signature(self) -> _Signature | None:
         """Return what tells one state of the files from another; None if one is missing."""
         if self._path is None:
             return None
-        files = [self._path / name for name in _FILES] if self._path.is_dir() else [self._path]
+        path = Path(self._path)
+        files = [path / name for name in _FILES] if path.is_dir() else [path]
         try:
             stats = [file.stat() for file in files]
         except OSError:

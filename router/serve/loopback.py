@@ -85,6 +85,7 @@ class LoadClient(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._buffer = b""
+        self._lost = False
         self._first: asyncio.Future[None] | None = None
         self._whole: asyncio.Future[bytes] | None = None
 
@@ -115,9 +116,10 @@ class LoadClient(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail the request under way."""
+        self._lost = True
         for future in (self._first, self._whole):
             if future is not None and not future.done():
-                future.set_exception(ConnectionError("the connection was closed"))
+                future.set_exception(_closed())
 
     async def ask(self, request: bytes) -> bytes:
         """Send a request and return the whole response with its head."""
@@ -142,6 +144,8 @@ class LoadClient(asyncio.Protocol):
             self._transport.abort()
 
     def _send(self, request: bytes) -> None:
+        if self._lost:
+            raise _closed()
         self._buffer = b""
         self._whole = asyncio.get_running_loop().create_future()
         assert self._transport is not None
@@ -150,6 +154,10 @@ class LoadClient(asyncio.Protocol):
     def _finish(self, response: bytes) -> None:
         if self._whole is not None and not self._whole.done():
             self._whole.set_result(response)
+
+
+def _closed() -> ConnectionError:
+    return ConnectionError("the connection was closed")
 
 
 def chat_request(content: str, model: str = "auto", *, stream: bool = False) -> bytes:

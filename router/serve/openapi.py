@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from router.clusters import AUTO
+from router.promises import UNCERTIFIED
+
 __all__ = ["openapi_document"]
 
 _Schema = dict[str, Any]
@@ -33,6 +36,7 @@ def _or_null(kind: str, **limits: Any) -> _Schema:
 _COUNT = _or_null("integer", minimum=1, maximum=2**31 - 1)
 _SHARE = _or_null("number", exclusiveMinimum=0, maximum=1)
 _PROBABILITY = _or_null("number", minimum=0, maximum=1)
+_CONFIDENCE = _or_null("number", exclusiveMinimum=0, exclusiveMaximum=1)
 
 _ROUTED: _Schema = {
     "type": "string",
@@ -95,6 +99,9 @@ _SCHEMAS: _Schema = {
         "properties": {
             "quality": _SHARE,
             "min_probability": _PROBABILITY,
+            "confidence": _CONFIDENCE,
+            "group": {**_or_null("string"), "not": {"const": AUTO}},
+            "uncertified": {"enum": [*UNCERTIFIED, None]},
             "session": _or_null("string"),
             "task": _or_null("string"),
         },
@@ -136,6 +143,9 @@ _SCHEMAS: _Schema = {
             "probability": _or_null("number"),
             "expected_energy_j": {"anyOf": [_ref("Energy"), {"type": "null"}]},
             "reference_energy_j": {"anyOf": [_ref("Energy"), {"type": "null"}]},
+            "novelty": _or_null("number"),
+            "certificate": _or_null("object"),
+            "floor_certificate": _or_null("object"),
             "decision": _or_null("object"),
             "excluded": {"type": "array", "items": {"type": "object"}},
             "fallback": _or_null("string"),
@@ -204,12 +214,12 @@ def _operation(
     return operation
 
 
-def _number_header(name: str, description: str, **limits: Any) -> _Schema:
+def _header(name: str, description: str, kind: str = "number", **limits: Any) -> _Schema:
     return {
-        "name": name,
+        "name": f"x-wattroute-{name}",
         "in": "header",
         "description": description,
-        "schema": {"type": "number", **limits},
+        "schema": {"type": kind, **limits},
     }
 
 
@@ -227,12 +237,19 @@ def openapi_document(version: str) -> dict[str, Any]:
         JSON types.
     """
     options = [
-        _number_header("x-wattroute-quality", "Quality bar.", exclusiveMinimum=0, maximum=1),
-        _number_header(
-            "x-wattroute-min-probability",
-            "Least probability of a good answer.",
-            minimum=0,
-            maximum=1,
+        _header("quality", "Quality bar.", exclusiveMinimum=0, maximum=1),
+        _header("min-probability", "Least probability of a good answer.", minimum=0, maximum=1),
+        _header(
+            "confidence",
+            "Chance with which the quality is to be promised.",
+            exclusiveMinimum=0,
+            exclusiveMaximum=1,
+        ),
+        _header(
+            "uncertified",
+            "What serves a bar that is not promised.",
+            "string",
+            enum=list(UNCERTIFIED),
         ),
     ]
     answer = _json("The upstream's answer as it is.", {"type": "object"})

@@ -57,11 +57,11 @@ class Problem(Exception):
     ) -> None:
         super().__init__(message)
         self.status = status
-        self.message = message[:_MAX_MESSAGE]
+        self.message: str = message[:_MAX_MESSAGE]
         self.code = code
         self.param = param
-        self.headers = tuple(headers)
-        self.extra = dict(extra or {})
+        self.headers: tuple[tuple[bytes, bytes], ...] = tuple(headers)
+        self.extra: dict[str, Any] = dict(extra or {})
 
     def to_dict(self) -> dict[str, Any]:
         """Return the body of the answer as JSON types."""

@@ -19,7 +19,6 @@ from router.dispatch import (
     failure_from_response,
     usage_of,
 )
-from router.dispatch.options import RequestOptions
 from router.serve.call_record import (
     CallTimes,
     answer_headers,
@@ -59,8 +58,6 @@ class RoutedCall:
         The request.
     plan : Plan
         Where it goes.
-    options : RequestOptions
-        What it asks of the router.
     times : CallTimes
         When it came.
     started : float
@@ -73,7 +70,6 @@ class RoutedCall:
         headers: Sequence[tuple[bytes, bytes]],
         body: dict[str, Any],
         plan: Plan,
-        options: RequestOptions,
         times: CallTimes,
         started: float,
     ) -> None:
@@ -82,7 +78,6 @@ class RoutedCall:
         self._headers = headers
         self._body = body
         self._plan = plan
-        self._options = options
         self._times = times
         self._started = started
         self._outcome = "failed"
@@ -248,7 +243,7 @@ class RoutedCall:
 
     def _keep(self) -> None:
         """Count and log the call; whatever goes wrong with that is no concern of the client."""
-        service, plan, asked = self._service, self._plan, self._options
+        service, plan = self._service, self._plan
         settings = service.settings
         try:
             record: Dispatched = plan.record()
@@ -262,12 +257,7 @@ class RoutedCall:
                     self._times,
                     self._outcome,
                     self._status,
-                    bar=settings.quality if asked.quality is None else asked.quality,
-                    floor=(
-                        settings.min_probability
-                        if asked.min_probability is None
-                        else asked.min_probability
-                    ),
+                    asked=plan.asked,
                     stream=plan.profile.stream,
                     run_name=None if record.model is None else service.run_name(record.model),
                     prompt=messages if settings.log_prompts else None,

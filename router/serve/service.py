@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
@@ -76,6 +77,9 @@ class Service:
             router,
             quality=settings.quality,
             min_probability=settings.min_probability,
+            confidence=settings.confidence,
+            group=settings.group,
+            uncertified=settings.uncertified,
             default_model=settings.default_model,
             plan=settings.plan,
             retry=settings.retry,
@@ -257,6 +261,8 @@ class Service:
         for upstream in (self.upstream, *self._upstreams.values()):
             upstream.close()
         self.log.close()
+        with contextlib.suppress(Exception):  # whoever takes the spans may be away
+            await asyncio.to_thread(self.tracer.flush)
 
 
 def model_row(model: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from router.dispatch import RetryPolicy
+from router.dispatch import RetryPolicy, RoutingOptions
 from router.errors import ConfigError
 from router.serve.upstream import Timeouts
 
@@ -26,8 +26,9 @@ class Settings:
         Base URL of the OpenAI-compatible server, such as ``https://api.oxlo.ai/v1``.
     model_upstreams : dict of str to str
         Base URLs of models that have a server of their own. No key is sent there.
-    router : Path, optional
-        Folder of a router, or a TOML file of task rules; the bundled router where absent.
+    router : str or Path, optional
+        Folder of a router, its URI in an MLflow store, or a TOML file of task rules; the bundled
+        router where absent.
     host, port : str, int
         Where to listen; port 0 takes a free one.
     workers : int
@@ -36,6 +37,10 @@ class Settings:
         Quality bar of requests that name none.
     min_probability : float, optional
         Least probability of a good answer.
+    confidence : float, optional
+        Chance with which the bar is to be promised; the router's own where absent.
+    group : str, optional
+        Kind of the prompts that the bar is promised for; all traffic where absent.
     uncertified : {"reference", "estimate"}, optional
         What serves a bar that the router does not promise.
     default_model : str, optional
@@ -71,12 +76,14 @@ class Settings:
 
     upstream: str
     model_upstreams: dict[str, str] = field(default_factory=dict)
-    router: Path | None = None
+    router: str | Path | None = None
     host: str = "127.0.0.1"
     port: int = 8000
     workers: int = 1
     quality: float = 0.98
     min_probability: float | None = None
+    confidence: float | None = None
+    group: str | None = None
     uncertified: str | None = None
     default_model: str | None = None
     plan: str | None = None
@@ -96,11 +103,9 @@ class Settings:
             raise ConfigError(f"port is {self.port}: use a number from 0 to 65535")
         if not 1 <= self.workers <= _MAX_WORKERS:
             raise ConfigError(f"workers is {self.workers}: use a number from 1 to {_MAX_WORKERS}")
-        if not 0.0 < self.quality <= 1.0:
-            raise ConfigError(f"quality is {self.quality!r}: use a share in (0, 1]")
-        floor = self.min_probability
-        if floor is not None and not 0.0 <= floor <= 1.0:
-            raise ConfigError(f"min_probability is {floor!r}: use a probability in [0, 1]")
+        RoutingOptions(
+            self.quality, self.min_probability, self.confidence, self.group, self.uncertified
+        )
         for name in ("max_body_bytes", "max_prompt_characters", "max_in_flight"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}: use at least 1")

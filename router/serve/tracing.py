@@ -13,6 +13,9 @@ from typing import Any, Protocol
 __all__ = ["CallTracer", "NullTracer", "call_tracer"]
 
 
+_FLUSH_MS = 3_000
+
+
 class CallTracer(Protocol):
     """Keeps one span for each routed call."""
 
@@ -39,6 +42,10 @@ class CallTracer(Protocol):
         """
         ...
 
+    def flush(self) -> None:
+        """Send what is kept, before the process ends."""
+        ...
+
 
 class NullTracer:
     """Keeps nothing."""
@@ -53,9 +60,13 @@ class NullTracer:
     ) -> None:
         """Do nothing."""
 
+    def flush(self) -> None:
+        """Do nothing."""
+
 
 class _OpenTelemetryTracer:
     def __init__(self, provider: Any) -> None:
+        self._provider = provider
         self._tracer = provider.get_tracer("wattroute")
 
     def call(
@@ -80,6 +91,11 @@ class _OpenTelemetryTracer:
         if error is not None:
             span.set_status(Status(StatusCode.ERROR, error))
         span.end(end_ns)
+
+    def flush(self) -> None:
+        force_flush = getattr(self._provider, "force_flush", None)
+        if force_flush is not None:
+            force_flush(_FLUSH_MS)
 
 
 def call_tracer() -> CallTracer:

@@ -96,7 +96,7 @@ class Upstream:
             raise ConfigError(f"the upstream {base_url!r} has a blank in it")
         if any(not 0 < len(label) < 64 for label in parts.hostname.rstrip(".").split(".")):
             raise ConfigError(f"the upstream {base_url!r} has no valid host name")
-        self.timeouts = Timeouts() if timeouts is None else timeouts
+        self.timeouts: Timeouts = Timeouts() if timeouts is None else timeouts
         self._host = parts.hostname
         self._port = port or (443 if parts.scheme == "https" else 80)
         self._tls = ssl.create_default_context() if parts.scheme == "https" else None
@@ -230,8 +230,8 @@ class UpstreamResponse:
         # the connection may carry somebody else's response once this one was read
         self._parser = parser
         self._connection = connection
-        self.status = head.status
-        self.headers = head.headers
+        self.status: int = head.status
+        self.headers: list[tuple[bytes, bytes]] = head.headers
 
     def get(self, name: bytes) -> bytes | None:
         """Return the first header of a name in lower case, or None."""
@@ -290,7 +290,7 @@ class _Connection(asyncio.Protocol):
     """One connection; carries one exchange after the other."""
 
     def __init__(self, pool: Upstream, loop: asyncio.AbstractEventLoop) -> None:
-        self.idle_since = 0.0
+        self.idle_since: float = 0.0
         self._pool = pool
         self._loop = loop
         self._transport: asyncio.Transport | None = None

@@ -6,6 +6,7 @@ socket, the metrics and the conversations. The parent only watches them.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -21,11 +22,10 @@ from typing import Any
 
 import uvicorn
 
-from router.dispatch import Conversations, ConversationStore, Routes
+from router.dispatch import Conversations, ConversationStore, Routes, load_router
 from router.dispatch.names import AUTO
 from router.errors import ConfigError, WattRouteError
 from router.serve.app import Proxy
-from router.serve.live_router import load_router
 from router.serve.service import Service
 from router.serve.settings import Settings
 from router.serve.shared_conversations import SharedConversations
@@ -38,6 +38,7 @@ _KEEP_ALIVE_S = 75
 _STOP_GRACE_S = 5.0
 _QUICK_DEATH_S = 1.0
 _MAX_QUICK_DEATHS = 5
+_LAST_REQUESTS_S = 0.1
 
 
 def serve(settings: Settings, announce: Callable[[str, Routes | None], None]) -> int:
@@ -63,7 +64,7 @@ def serve(settings: Settings, announce: Callable[[str, Routes | None], None]) ->
     """
     log = logging.getLogger(__name__)
     try:
-        router: Routes | None = load_router(settings.router, settings.uncertified)
+        router: Routes | None = load_router(settings.router)
     except WattRouteError as error:
         if settings.default_model is None:
             raise
@@ -132,7 +133,18 @@ def _work(
         ws="none",
     )
     with _orderly_signals(), contextlib.suppress(SystemExit):
-        uvicorn.Server(config).run(sockets=[listening])
+        _Server(config).run(sockets=[listening])
+
+
+class _Server(uvicorn.Server):
+    """Answers requests on connections that were taken just before the signal to stop."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        # uvicorn closes connections without a request at once, even if one is on its way
+        await asyncio.sleep(_LAST_REQUESTS_S)
+        await super().shutdown(sockets)
 
 
 @contextlib.contextmanager

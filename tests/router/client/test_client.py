@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -179,16 +180,66 @@ def test_the_bar_of_one_call(
     assert "quality" not in fault_server.chats[-1].body
 
 
+PROMISES = ("confidence", "group", "uncertified")
+
+
+def test_what_is_to_be_promised(ask: Ask, rules: Any, fault_server: Any):
+    """From the client, changed for one call."""
+    asked = Watched(rules)
+    mine = {"router": asked, "confidence": 0.8, "group": "maths", "uncertified": "estimate"}
+    assert ask(mine).error is None
+    assert ask(mine, confidence=0.7, group="law", uncertified="reference").error is None
+    assert ask(mine, extra_body={"wattroute": {"group": "code"}}).error is None
+    assert ask({"router": asked}).error is None
+    assert asked.promised == [
+        [0.8, "maths", "estimate"],
+        [0.7, "law", "reference"],
+        [0.8, "code", "estimate"],
+        [None, None, None],
+    ]
+    assert all("wattroute" not in chat.body for chat in fault_server.chats)
+
+
+def test_a_copy_promises_what_its_client_does(settings: Any, rules: Any, fault_server: Any):
+    asked = Watched(rules)
+    given = {**settings, "router": asked, "confidence": 0.8, "group": "maths"}
+    with OpenAI(**given) as client:
+        other = client.with_options(group="law", uncertified="estimate")
+        for each in (client, other, other.with_options(quality=0.5)):
+            each.chat.completions.create(model="auto", messages=HELLO)
+    assert asked.promised == [[0.8, "maths", None], *[[0.8, "law", "estimate"]] * 2]
+    assert [quality for quality, _ in asked.asked] == [0.98, 0.98, 0.5]
+
+
+def test_the_certificate_is_on_the_answer(ask: Ask, promising_router: Any, fault_server: Any):
+    decision = ask({"router": promising_router, "quality": 0.8}, group="maths").decision
+    assert decision.certificate.holds
+    assert (decision.certificate.group, decision.certificate.n) == ("maths", 70)
+    assert decision.to_dict()["certificate"]["reason"] == "certified on 70 prompts of group 'maths'"
+    decision = ask({"router": promising_router}, min_probability=0.7).decision
+    assert decision.floor_certificate.floor == 0.7
+    assert decision.novelty is None
+
+
+def test_rules_in_a_file(ask: Ask, fault_server: Any, tmp_path: Path):
+    file = tmp_path / "rules.toml"
+    file.write_text(f'default = "{SMALL}"\n')
+    assert ask({"router": file}).decision.model == SMALL
+    assert ask({"router": str(file)}).decision.model == SMALL
+
+
 class Watched:
     """Rules that remember what they were asked."""
 
     def __init__(self, rules: Any) -> None:
         self.rules = rules
         self.asked: list[tuple[float, float | None]] = []
+        self.promised: list[Any] = []
         self.models, self.reference = rules.models, rules.reference
 
     def route(self, prompt: Any, **options: Any) -> Any:
-        self.asked.append((options["quality"], options["min_probability"]))
+        self.asked.append((options["quality"], options.get("min_probability")))
+        self.promised.append([options.get(name) for name in PROMISES])
         return self.rules.route(prompt, **options)
 
 
@@ -199,6 +250,9 @@ class Watched:
         {"model": "auto:best"},
         {"quality": 0},
         {"min_probability": 7},
+        {"confidence": 1},
+        {"uncertified": "maybe"},
+        {"group": 5},
         {"extra_body": {"wattroute": {"qualty": 0.9}}},
         {"messages": []},
     ],

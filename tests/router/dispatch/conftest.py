@@ -20,6 +20,7 @@ class FixedRouter:
         self.probability = dict(probability)
         self.error = error
         self.asked: list[Any] = []
+        self.promised: list[Any] = []
 
     @property
     def models(self) -> tuple[RoutedModel, ...]:
@@ -34,10 +35,14 @@ class FixedRouter:
         prompt: Any,
         *,
         quality: float = 0.98,
+        confidence: float = 0.9,
         min_probability: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         allowed: Collection[str] | None = None,
     ) -> Decision:
         self.asked.append((prompt, quality, min_probability, allowed))
+        self.promised.append((confidence, group, uncertified))
         if self.error is not None:
             raise self.error
         ranking = [m for m in self.probability if allowed is None or m in allowed]

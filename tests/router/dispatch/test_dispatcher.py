@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,16 @@ from typing import Any
 
 import pytest
 
-from router.dispatch import Conversations, Dispatcher, PlanLimits, Usage, key_fingerprint
+from router.dispatch import (
+    Conversations,
+    Dispatcher,
+    PlanLimits,
+    RoutingOptions,
+    Usage,
+    failure_from_response,
+    key_fingerprint,
+)
+from router.dispatch.options import OPTION_NAMES
 from router.errors import ArtifactError, ConfigError
 from router.router import Router
 from router.rules import Rule, TaskRules
@@ -22,7 +32,8 @@ OXLO = {"llama-3.2-3b": 0.6, "gemma-3-27b": 0.8, "llama-3.3-70b": 0.9}
 
 def answer(dispatcher: Dispatcher, body: dict[str, Any], **options: Any) -> Any:
     """Answer a request at the first try and return its record."""
-    plan = dispatcher.plan(body, **options)
+    asked = {name: options.pop(name) for name in OPTION_NAMES if name in options}
+    plan = dispatcher.plan(body, options=RoutingOptions(**asked), **options)
     assert plan.next() is not None
     plan.began()
     plan.finished(Usage(10, 20))
@@ -38,6 +49,76 @@ def test_what_the_router_is_asked(router: Any, chat: Chat):
     assert router.asked[-1][1:] == (0.8, 0.1, None)
     answer(dispatcher, {**chat(), "model": "auto:0.7"}, quality=0.6, min_probability=0.3)
     assert router.asked[-1][1:] == (0.7, 0.3, None)
+
+
+def test_what_is_to_be_promised(router: Any, chat: Chat):
+    dispatcher = Dispatcher(router, confidence=0.8, group="maths", uncertified="estimate")
+    answer(dispatcher, chat("Hi"))
+    assert router.promised[-1] == (0.8, "maths", "estimate")
+    answer(dispatcher, chat(wattroute={"confidence": 0.7, "group": "code"}), group="law")
+    assert router.promised[-1] == (0.7, "law", "estimate")
+    answer(Dispatcher(router), chat("Hi"))
+    assert router.promised[-1] == (0.9, None, None), "the router's own defaults"
+
+
+def test_the_certificate_is_on_the_record(promising_router: Router, chat: Chat):
+    dispatcher = Dispatcher(promising_router, quality=0.8)
+    record = answer(dispatcher, chat("Why?"))
+    expected = promising_router.route("Why?", quality=0.8)
+    assert record.certificate == expected.certificate
+    assert record.certificate.holds
+    assert record.certificate.group is None
+    record = answer(dispatcher, chat("Why?"), session="a", group="maths")
+    assert (record.certificate.group, record.certificate.n) == ("maths", 70)
+    refused = answer(dispatcher, chat("Why?"), session="b", confidence=0.99)
+    assert not refused.certificate.holds
+    assert refused.model == promising_router.reference
+    estimated = {"confidence": 0.99, "uncertified": "estimate"}
+    choice = promising_router.route("Why?", quality=0.8, **estimated)
+    assert answer(dispatcher, chat("Why?"), session="c", **estimated).model == choice.model
+    floor = answer(dispatcher, chat("Why?"), session="d", min_probability=0.7)
+    assert floor.floor_certificate is not None
+    assert floor.floor_certificate.floor == 0.7
+    assert json.loads(json.dumps(floor.to_dict()))["floor_certificate"]["floor"] == 0.7
+
+
+def test_no_promise_covers_an_answer_of_another_model(promising_router: Router, chat: Chat):
+    dispatcher = Dispatcher(promising_router, quality=0.8)
+    plan = dispatcher.plan(chat("Why?"))
+    assert plan.next() is not None
+    plan.failed(failure_from_response(403))
+    assert plan.next() is not None
+    plan.finished(Usage(10, 20))
+    record = plan.record()
+    assert record.decision is not None
+    assert record.decision.certificate is not None
+    assert record.decision.certificate.holds
+    assert record.certificate is not None
+    assert not record.certificate.holds
+    assert record.certificate.reason == "not covered: another model answered"
+    dispatcher = Dispatcher(promising_router, quality=0.8)
+    key = plan.session_key
+    assert key is not None
+    dispatcher.conversations.put(key, promising_router.reference)
+    kept = answer(dispatcher, chat("Why?"))
+    assert kept.kept
+    assert kept.certificate.reason == "not covered: the conversation kept its model"
+
+
+def test_kinds_that_cannot_be_found(small_router: Router, router: Any, chat: Chat):
+    """It is no failure of the router that the caller could not see: it is said at once."""
+    with pytest.raises(ConfigError, match="no discovered kinds of prompts"):
+        Dispatcher(small_router, group="auto").plan(chat())
+    answer(Dispatcher(router, group="auto"), chat())
+    assert router.promised[-1][1] == "auto", "what is not stored may know how"
+
+
+def test_the_novelty_of_the_bundled_router_is_on_the_record(chat: Chat):
+    bundled = Router.load()
+    record = answer(Dispatcher(bundled), chat("What is 12 + 34?"))
+    assert record.novelty == bundled.route("What is 12 + 34?").novelty
+    assert record.to_dict()["novelty"] == record.novelty
+    assert 0.0 <= record.novelty <= 1.0
 
 
 @pytest.mark.parametrize("messages", [None, [], "Hi", {"role": "user"}, 5])
@@ -58,6 +139,9 @@ def test_real_ids_are_not_planned(dispatcher: Dispatcher, chat: Chat):
         ({"quality": 0}, "quality is 0"),
         ({"quality": 2}, "quality is 2"),
         ({"min_probability": -1}, "min_probability is -1"),
+        ({"confidence": 1}, "confidence is 1"),
+        ({"group": 5}, "group must be text"),
+        ({"uncertified": "maybe"}, "uncertified is 'maybe'"),
         ({"plan": "gold"}, "plan 'gold' is not known"),
         ({"default_model": " "}, "default_model is blank"),
     ],
@@ -282,7 +366,7 @@ def test_a_kept_model_that_cannot_read_images_is_left(fixed_router: Any, chat: C
 
 def test_sessions_of_two_keys_are_two(router: Any, chat: Chat):
     dispatcher = Dispatcher(router, quality=0.5)
-    one = dispatcher.plan(chat(), key="a", session="s").session_key
+    one = dispatcher.plan(chat(), key="a", options=RoutingOptions(session="s")).session_key
     assert one is not None
     dispatcher.conversations.put(one, "large")
     assert answer(dispatcher, chat(), key="a", session="s").model == "large"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from router.dispatch import parse_routing_name
-from router.dispatch.options import read_options
+from router.dispatch.options import RoutingOptions, read_options
 from router.errors import ConfigError
 
 
@@ -38,12 +38,15 @@ def body(model: Any = "auto", **fields: Any) -> dict[str, Any]:
 
 def test_which_quality_counts():
     extension = {"quality": 0.7, "min_probability": 0.2, "session": "s", "task": "code"}
-    options = read_options(body(wattroute=extension))
+    promise = {"confidence": 0.95, "group": "maths", "uncertified": "estimate"}
+    options = read_options(body(wattroute=extension | promise))
+    assert options.given() == extension | promise
     assert (options.quality, options.min_probability) == (0.7, 0.2)
-    assert (options.session, options.task, options.requested) == ("s", "code", "auto")
-    options = read_options(body(wattroute=extension), quality=0.8, min_probability=0, session="t")
+    assert (options.session, options.task) == ("s", "code")
+    given = RoutingOptions(quality=0.8, min_probability=0, session="t")
+    options = read_options(body(wattroute=extension), given)
     assert (options.quality, options.min_probability, options.session) == (0.8, 0.0, "t")
-    assert read_options(body("auto:0.9", wattroute=extension), quality=0.8).quality == 0.9
+    assert read_options(body("auto:0.9", wattroute=extension), given).quality == 0.9
     assert read_options(body()).quality is None
 
 
@@ -58,8 +61,14 @@ def test_which_quality_counts():
         ({"wattroute": {"quality": True}}, "quality is True"),
         ({"wattroute": {"quality": float("nan")}}, "quality is nan"),
         ({"wattroute": {"min_probability": 1.5}}, "min_probability is 1.5"),
-        ({"wattroute": {"session": 5}}, "'session' must be text"),
-        ({"wattroute": {"task": []}}, "'task' must be text"),
+        ({"wattroute": {"confidence": 1}}, "confidence is 1: use"),
+        ({"wattroute": {"confidence": 0.0}}, "confidence is 0.0: use"),
+        ({"wattroute": {"confidence": "high"}}, "confidence is 'high': use"),
+        ({"wattroute": {"uncertified": "maybe"}}, "uncertified is 'maybe': use 'reference' or"),
+        ({"wattroute": {"uncertified": []}}, "uncertified is "),
+        ({"wattroute": {"group": 5}}, "group must be text"),
+        ({"wattroute": {"session": 5}}, "session must be text"),
+        ({"wattroute": {"task": []}}, "task must be text"),
     ],
 )
 def test_bad_options_are_named(fields: dict[str, Any], message: str):

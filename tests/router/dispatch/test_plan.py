@@ -399,6 +399,17 @@ def test_energy_of_the_answer(small_router: Any, chat: Chat):
     )
 
 
+def test_the_reference_model_saves_nothing(small_router: Any, chat: Chat):
+    """However short its answer is: less than was expected of it is luck."""
+    plan = Dispatcher(small_router).plan(chat("What is 12 + 34?", wattroute={"min_probability": 1}))
+    assert plan.next() is not None
+    plan.finished(Usage(100, 1))
+    record = plan.record()
+    assert record.model == record.reference
+    assert record.reference_energy_j == record.actual_energy_j
+    assert record.saved_j == 0.0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

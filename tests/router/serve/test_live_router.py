@@ -6,14 +6,17 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
 
-from router.errors import ArtifactError
+from router.dispatch import load_router
+from router.errors import ArtifactError, ConfigError
 from router.rules import TaskRules
-from router.serve.live_router import LiveRouter, load_router
+from router.serve import live_router
+from router.serve.live_router import LiveRouter
 from router.serve.service import Service
 from router.serve.settings import Settings
 
@@ -120,6 +123,42 @@ def test_a_folder_is_watched_by_manifest_and_arrays(stored: Path, small_router: 
     look(live, 2)
     assert 'wattroute_reloads_total{result="failed"} 1' in service.metrics.render()
     assert service.dispatcher.router is small_router
+
+
+def test_an_alias_that_moves_is_followed(rules: Path, monkeypatch: pytest.MonkeyPatch):
+    """The store is asked now and then; while it is away what is loaded stays."""
+    answers: list[str | Exception] = ["one"]
+    asked: list[str] = []
+
+    def find(uri: str) -> SimpleNamespace:
+        asked.append(uri)
+        if isinstance(answers[-1], Exception):
+            raise answers[-1]
+        return SimpleNamespace(location=answers[-1])
+
+    monkeypatch.setattr(live_router, "find_router", find)
+    monkeypatch.setattr(live_router, "load_router", lambda uri: load_router(rules))
+    service = service_of(rules)
+    live = LiveRouter(service, "models:/wattroute@champion")
+    before = service.dispatcher.router
+    look(live, 3)
+    assert asked == ["models:/wattroute@champion"]  # not at each look
+    monkeypatch.setattr(live_router, "_ASK_STORE_EVERY_S", 0.0)
+    live._ask_store_at = 0.0
+    look(live)
+    assert service.dispatcher.router is before
+    answers.append(ConfigError("the store is away"))
+    look(live)
+    assert service.dispatcher.router is before
+    answers.append("two")
+    look(live)
+    moved = service.dispatcher.router
+    assert moved is not before
+    look(live, 3)
+    assert service.dispatcher.router is moved
+    live.ask()
+    look(live)
+    assert service.dispatcher.router is not moved
 
 
 def test_rules_and_folders_are_told_apart(rules: Path, tmp_path: Path):

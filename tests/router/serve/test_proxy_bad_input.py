@@ -120,6 +120,9 @@ def test_bodies_that_are_no_json_object(proxy: Any, content: bytes):
         ({"wattroute": {"quality": "high"}}, None),
         ({"wattroute": {"qualty": 0.9}}, None),
         ({"wattroute": {"session": 5}}, None),
+        ({"wattroute": {"confidence": 1}}, None),
+        ({"wattroute": {"uncertified": "maybe"}}, None),
+        ({"wattroute": {"group": 5}}, None),
     ],
     ids=str,
 )
@@ -138,6 +141,11 @@ def test_fields_of_the_wrong_type(proxy: Any, change: dict[str, Any], param: str
         {"x-wattroute-quality": "nan"},
         {"x-wattroute-quality": ""},
         {"x-wattroute-min-probability": "-1"},
+        {"x-wattroute-confidence": "1"},
+        {"x-wattroute-confidence": "often"},
+        {"x-wattroute-uncertified": "maybe"},
+        {"x-wattroute-uncertified": ""},
+        {"x-wattroute-group": "auto"},  # which this router cannot find
     ],
     ids=str,
 )

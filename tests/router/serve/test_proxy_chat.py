@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -115,6 +116,74 @@ def test_the_bar_comes_from_the_request(
 def test_a_floor_in_a_header(proxy: Any, small_router: Router):
     floor = {"x-wattroute-min-probability": "1"}
     assert proxy.chat(headers=floor).headers["x-wattroute-model"] == small_router.reference
+
+
+def test_what_is_to_be_promised_comes_from_the_request(
+    make_proxy: Callable[..., Any], promising_router: Router
+):
+    proxy = make_proxy(use=promising_router, quality=0.8)
+    bar = "bar=0.8; confidence=0.9"
+    headers = proxy.chat("Why?").headers
+    assert headers["x-wattroute-certificate"] == f"holds; {bar}; n=400"
+    assert headers["x-wattroute-model"] == promising_router.route("Why?", quality=0.8).model
+    asked = {"x-wattroute-group": "maths", "x-wattroute-session": "a"}
+    headers = proxy.chat("Why?", headers=asked).headers
+    assert headers["x-wattroute-certificate"] == f"holds; {bar}; n=70; group=maths"
+    option = {"confidence": 0.99, "session": "b"}
+    headers = proxy.chat("Why?", wattroute=option).headers
+    assert headers["x-wattroute-certificate"] == "none; bar=0.8; confidence=0.99; n=400"
+    assert headers["x-wattroute-model"] == promising_router.reference
+    asked = {"x-wattroute-confidence": "0.99", "x-wattroute-uncertified": "estimate"}
+    headers = proxy.chat("Why?", headers=asked, wattroute={"session": "c"}).headers
+    estimate = promising_router.route("Why?", quality=0.8, confidence=0.99, uncertified="estimate")
+    assert headers["x-wattroute-model"] == estimate.model
+    floor = {"x-wattroute-min-probability": "0.7", "x-wattroute-session": "d"}
+    headers = proxy.chat("Why?", headers=floor).headers
+    assert "; floor=0.7; confidence=0.9; n=" in headers["x-wattroute-floor-certificate"]
+    lines = proxy.log_lines(5)
+    first = {"holds": True, "bar": 0.8, "confidence": 0.9, "n": 400, "group": None}
+    assert lines[0]["certificate"] == first
+    assert [line["certificate"]["holds"] for line in lines] == [True, True, False, False, False]
+    assert lines[1]["certificate"]["group"] == "maths"
+    assert lines[4]["floor_certificate"]["floor"] == lines[4]["min_probability"] == 0.7
+
+
+def test_what_the_operator_wants_promised(make_proxy: Callable[..., Any], promising_router: Router):
+    proxy = make_proxy(use=promising_router, quality=0.8, confidence=0.99, uncertified="estimate")
+    estimate = promising_router.route("Why?", quality=0.8, confidence=0.99, uncertified="estimate")
+    assert proxy.chat("Why?").headers["x-wattroute-model"] == estimate.model
+    careful = {"x-wattroute-uncertified": "reference", "x-wattroute-session": "a"}
+    headers = proxy.chat("Why?", headers=careful).headers
+    assert headers["x-wattroute-model"] == promising_router.reference
+
+
+def test_the_novelty_of_a_prompt_is_told(make_proxy: Callable[..., Any]):
+    bundled = Router.load()
+    proxy = make_proxy(use=bundled)
+    response = proxy.chat("What is 12 + 34?")
+    novelty = bundled.route("What is 12 + 34?").novelty
+    assert novelty is not None
+    assert float(response.headers["x-wattroute-novelty"]) == pytest.approx(novelty, 1e-4)
+    assert proxy.log_lines(1)[0]["novelty"] == novelty
+
+
+def test_what_upstreams_say_may_repeat_the_prompt_and_is_not_logged(
+    make_proxy: Callable[..., Any], fault_server: Any, faults: Any, tmp_path: Path
+):
+    said = {"error": {"message": "cannot read: a secret prompt"}}
+    answers = (faults.status(403, said), faults.status(200, {"choices": [{"message": {}}]}))
+    fault_server.script(*answers)
+    proxy = make_proxy()
+    response = proxy.chat("a secret prompt")
+    assert response.status_code == 200
+    assert "a secret prompt" in response.headers["x-wattroute-fallback"]
+    (line,) = proxy.log_lines(1)
+    assert line["fallback"] == f"{line['chosen']}: forbidden"
+    assert "secret" not in proxy.service.settings.log.read_text()
+    fault_server.script(*answers)
+    proxy = make_proxy(log_prompts=True, log=tmp_path / "open.jsonl")
+    proxy.chat("a secret prompt")
+    assert "cannot read" in proxy.log_lines(1)[0]["fallback"]
 
 
 def test_a_real_id_passes_through_untouched(proxy: Any, fault_server: Any):
@@ -335,6 +404,8 @@ def test_a_client_that_goes_away_before_the_answer(
     assert line["outcome"] == "disconnected"
     assert line["status"] == 0
     wait_until(lambda: proxy.service.in_flight == 0)
+    name = 'wattroute_requests_total{endpoint="/v1/chat/completions",status="0"}'
+    assert proxy.metric(name) == 1
 
 
 def test_clients_that_read_slowly_disturb_nobody(proxy: Any):

@@ -49,8 +49,22 @@ def test_a_decision_without_a_call(proxy: Any, fault_server: Any, small_router: 
     assert answer["max_tokens"] > 256
     assert fault_server.chats == []
     assert proxy.service.settings.log.read_text() == ""
+    assert answer["certificate"] == answer["decision"]["certificate"]
+    assert answer["novelty"] is None
     header = proxy.http.post("/v1/route", json=body, headers={"x-wattroute-quality": "0.3"}).json()
     assert header["decision"]["quality"] == 0.3
+
+
+def test_what_would_be_promised_without_a_call(
+    make_proxy: Callable[..., Any], promising_router: Router
+):
+    proxy = make_proxy(use=promising_router)
+    body: dict[str, Any] = {"messages": [{"role": "user", "content": "Why?"}], "model": "auto:0.8"}
+    body["wattroute"] = {"group": "maths", "min_probability": 0.7}
+    answer = proxy.http.post("/v1/route", json=body).json()
+    assert answer["certificate"]["group"] == "maths"
+    assert answer["certificate"]["reason"].startswith("not covered")
+    assert answer["floor_certificate"]["floor"] == 0.7
 
 
 def test_a_decision_of_rules_is_json_too(make_proxy: Callable[..., Any], tmp_path: Path):
@@ -65,6 +79,8 @@ def test_a_decision_of_rules_is_json_too(make_proxy: Callable[..., Any], tmp_pat
     assert response.json()["model"] == "qwen-3-32b"
     assert "NaN" not in response.text
     assert proxy.chat("Please prove it.").headers["x-wattroute-model"] == "qwen-3-32b"
+    told = {"x-wattroute-task": "proof", "x-wattroute-session": "a"}
+    assert proxy.chat("Hi", headers=told).headers["x-wattroute-model"] == "qwen-3-32b"
     assert "NaN" not in proxy.service.settings.log.read_text()
 
 

@@ -8,6 +8,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.specs.openapi.checks import unsupported_method
 
+from router.serve.control import ControlEndpoints
 from router.serve.openapi import openapi_document
 
 # a header that nobody knows is no mistake
@@ -25,3 +26,9 @@ described = schemathesis.openapi.from_dict(openapi_document("0"), config=config)
 def test_answers_are_as_described(case: Any, shared_proxy: Any):
     # other methods of a path below /v1/ are the upstream's
     case.call_and_validate(base_url=shared_proxy.root, excluded_checks=[unsupported_method])
+
+
+def test_every_endpoint_is_described_and_asked(shared_proxy: Any):
+    own = {route.path for route in ControlEndpoints(shared_proxy.service).routes()}
+    asked = {operation.ok().path for operation in described.get_all_operations()}
+    assert asked == (own | {"/v1/chat/completions"}) - {"/openapi.json"}

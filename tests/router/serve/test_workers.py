@@ -69,7 +69,12 @@ def test_interrupting_is_an_orderly_end(
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_answers_under_way_are_finished(
-    serve_process: Callable[..., Any], rules: Path, fault_server: Any, faults: Any, workers: str
+    serve_process: Callable[..., Any],
+    rules: Path,
+    fault_server: Any,
+    faults: Any,
+    workers: str,
+    wait_until: Callable[..., None],
 ):
     """A stream and a whole answer that take a second survive a signal to stop."""
     fault_server.script(faults.stream(["a"] * 20, delay_s=0.05), faults.slow_body(0.25))
@@ -79,9 +84,9 @@ def test_answers_under_way_are_finished(
         threading.Thread(target=lambda kind=kind: answers.append(chat(serving.root, stream=kind)))
         for kind in (True, False)
     ]
-    for thread in threads:
+    for i, thread in enumerate(threads, 1):
         thread.start()
-        time.sleep(0.2)
+        wait_until(lambda i=i: len(fault_server.chats) == i)
     serving.process.send_signal(signal.SIGTERM)
     for thread in threads:
         thread.join()
@@ -254,6 +259,7 @@ def test_a_router_that_cannot_be_loaded(tmp_path: Path):
         (["--upstream", "http://x/v1", "--quality", "1.5"], "quality is 1.5"),
         (["--upstream", "http://x/v1", "--quality", "nan"], "quality is nan"),
         (["--upstream", "http://x/v1", "--min-probability", "2"], "min_probability is 2"),
+        (["--upstream", "http://x/v1", "--confidence", "1"], "confidence is 1"),
         (["--upstream", "http://x/v1", "--port", "70000"], "port is 70000"),
         (["--upstream", "http://x/v1", "--workers", "0"], "workers is 0"),
         (["--upstream", "http://x/v1", "--drain", "-1"], "drain_s is -1"),
