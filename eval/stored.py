@@ -8,16 +8,16 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from router.artifact import Artifact
-from router.dial import choose, dial_sweep
+from router.decision import Decision
+from router.dial import dial_sweep
 from router.errors import DataError
 from router.eval.frontier import zero_router_points
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import QUALITY_BARS, Outcome, true_energy
 from router.eval.scoring import Truth, score
-from router.model import Scores
+from router.router import Router
 
 __all__ = ["BarOutcome", "StoredEvaluation", "evaluate_stored"]
 
@@ -42,6 +42,10 @@ class BarOutcome:
         Energy relative to the reference model's.
     shares : dict of str to float
         Share of the prompts that went to each model.
+    certified : bool
+        Whether the router promised the bar for prompts like those of training.
+    unlike_training : float
+        Share of the prompts that the guard took out as unlike those of training.
     """
 
     bar: float
@@ -50,6 +54,8 @@ class BarOutcome:
     quality_high: float
     energy: float
     shares: dict[str, float]
+    certified: bool
+    unlike_training: float
 
     @property
     def broken(self) -> bool:
@@ -90,23 +96,27 @@ class StoredEvaluation:
 
 
 def evaluate_stored(
-    artifact: Artifact,
+    router: Router,
     matrix: AnswerMatrix,
-    scores: Scores,
+    embeddings: ArrayLike | None = None,
     *,
     bars: Sequence[float] = QUALITY_BARS,
     seed: int = 0,
 ) -> StoredEvaluation:
     """Evaluate a stored router.
 
+    The figures are those of its frontier, whatever it promises. What each bar led to is what
+    :meth:`router.Router.route` does by default: with the certified settings, the fallback where
+    nothing is certified, and the guard.
+
     Parameters
     ----------
-    artifact : Artifact
+    router : Router
         The router.
     matrix : AnswerMatrix
         Runs of the pool's models, in the pool's order, every model graded on every prompt.
-    scores : Scores
-        What the router expects of these prompts.
+    embeddings : array-like of shape (n_prompts, n_embedding), optional
+        Embeddings of the prompts, for routers trained on precomputed ones.
     bars : sequence of float
         Quality bars to try.
     seed : int
@@ -124,6 +134,8 @@ def evaluate_stored(
     """
     if len(matrix) < _MIN_PROMPTS:
         raise DataError(f"{len(matrix)} new prompts: at least {_MIN_PROMPTS} are needed")
+    artifact = router.artifact
+    scores = router.score(matrix.prompts, embeddings)
     energy_j = true_energy(matrix, artifact.pool)
     expected_j = artifact.pool.joules(scores.prompt_tokens, scores.completion_tokens)
     reference, means = artifact.reference, artifact.dial.means
@@ -148,44 +160,45 @@ def evaluate_stored(
         reference=artifact.pool.models[reference].name,
         figures=score(outcome, truth, seed).figures,
         bars=tuple(
-            _bar(artifact, bar, scores.quality, expected_j, matrix.quality, energy_j)
+            _bar(
+                router,
+                router.route_many(matrix.prompts, quality=bar, embeddings=embeddings),
+                matrix.quality,
+                energy_j,
+            )
             for bar in bars
         ),
     )
 
 
 def _bar(
-    artifact: Artifact,
-    bar: float,
-    expected: _Array,
-    expected_j: _Array,
-    quality: _Array,
-    energy_j: _Array,
+    router: Router, decisions: Sequence[Decision], quality: _Array, energy_j: _Array
 ) -> BarOutcome:
     rows = np.arange(len(quality))
-    setting = artifact.dial.setting_for(bar)
-    if setting is None:
-        chosen = np.full(len(quality), artifact.reference)
-    else:
-        chosen = choose(expected, expected_j, artifact.dial.means, setting)
-    base = quality[:, artifact.reference]
+    ids = [model.id for model in router.models]
+    chosen = np.array([ids.index(decision.model) for decision in decisions])
+    reference, guard = router.artifact.reference, router.artifact.guard
+    base = quality[:, reference]
     kept = quality[rows, chosen]
     mean = float(base.mean())
-    mean_j = max(float(energy_j[:, artifact.reference].mean()), _LEAST_ENERGY_J)
+    mean_j = max(float(energy_j[:, reference].mean()), _LEAST_ENERGY_J)
     ratio, error = 1.0, 0.0  # of nothing, any share is kept
     if mean > 0:
         ratio = float(kept.mean()) / mean
         # The delta method for a ratio of paired means.
         error = float(np.std(kept - ratio * base, ddof=1)) / math.sqrt(len(rows)) / mean
     counts = np.bincount(chosen, minlength=quality.shape[1]) / len(rows)
+    novel = [
+        guard is not None and decision.novelty is not None and decision.novelty >= guard.level
+        for decision in decisions
+    ]
     return BarOutcome(
-        bar=float(bar),
+        bar=decisions[0].quality,
         quality=ratio,
         quality_low=ratio - _Z95 * error,
         quality_high=ratio + _Z95 * error,
         energy=float(energy_j[rows, chosen].mean()) / mean_j,
-        shares={
-            model.api_id: float(share)
-            for model, share in zip(artifact.pool.models, counts, strict=True)
-        },
+        shares=dict(zip(ids, counts.tolist(), strict=True)),
+        certified=any(d.certificate is not None and d.certificate.holds for d in decisions),
+        unlike_training=float(np.mean(novel)),
     )

@@ -10,7 +10,7 @@ from router.certificate import Certificate, FloorCertificate, uncalibrated
 from router.dial import Dial, Setting
 from router.errors import ConfigError
 
-__all__ = ["UNCERTIFIED", "Promise", "Promises", "checked_uncertified"]
+__all__ = ["UNCERTIFIED", "Promise", "Promises", "checked_uncertified", "remember"]
 
 UNCERTIFIED = ("reference", "estimate")
 """What may serve a bar that is not certified: the reference model, or what is estimated to do."""
@@ -111,7 +111,7 @@ class Promises:
         confidence : float
             In (0, 1).
         group : str or None
-            Kind of prompts; None for all traffic.
+            Kind of prompts; None, or a blank name, for all traffic.
         uncertified : {"reference", "estimate"} or None
             What serves where nothing is certified; as always where None.
 
@@ -120,11 +120,11 @@ class Promises:
         ConfigError
             If an argument is out of range.
         """
-        key = (bar, confidence, group, uncertified)
+        key = (bar, confidence, group or None, checked_uncertified(uncertified))
         found = self._found.get(key)
         if found is None:
             found = self._promise(*key)
-            _remember(self._found, key, found)
+            remember(self._found, key, found)
         return found
 
     def floor_certificate(
@@ -141,13 +141,13 @@ class Promises:
             if promise.beyond is not None:
                 reason = f"floor not covered: {promise.beyond}"
                 found = replace(found, holds=False, n_needed=None, reason=reason)
-            _remember(self._floors, key, found)
+            remember(self._floors, key, found)
         return found
 
     def _promise(
         self, bar: float, confidence: float, group: str | None, uncertified: str | None
     ) -> Promise:
-        fallback = checked_uncertified(uncertified) or self._uncertified
+        fallback = uncertified or self._uncertified
         calibration = self._calibration
         if calibration is None:
             certificate = uncalibrated(bar, confidence, group)
@@ -174,8 +174,18 @@ class Promises:
         )
 
 
-def _remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
-    """Keep a value, unless so many are kept that something floods the cache."""
+def remember(cache: dict[_Key, _Value], key: _Key, value: _Value) -> None:
+    """Keep a value; where so many are kept that something floods the cache, forget them first.
+
+    Parameters
+    ----------
+    cache : dict
+        Holds at most a thousand or so.
+    key : hashable
+        What to find the value by.
+    value : object
+        What to keep.
+    """
     if len(cache) >= _CACHE_SIZE:
         cache.clear()
     cache[key] = value
@@ -189,6 +199,6 @@ def checked_uncertified(uncertified: str | None) -> str | None:
     ConfigError
         If it is not one of `UNCERTIFIED`.
     """
-    if uncertified is not None and uncertified not in UNCERTIFIED:
-        raise ConfigError(f"uncertified is {uncertified!r}: use 'reference' or 'estimate'")
-    return uncertified
+    if uncertified is None or (isinstance(uncertified, str) and uncertified in UNCERTIFIED):
+        return uncertified
+    raise ConfigError(f"uncertified is {uncertified!r}: use 'reference' or 'estimate'")

@@ -14,7 +14,7 @@ from router.errors import ConfigError
 from router.novelty import NoveltyGuard
 from router.policy import best_bargain
 
-__all__ = ["Request", "checked_number"]
+__all__ = ["Request", "allowed_ids", "checked_number"]
 
 _Floats = NDArray[np.float64]
 _Index = NDArray[np.int64]
@@ -113,7 +113,11 @@ class Request:
         """
         if floor is not None and not 0.0 <= floor <= 1.0:
             raise ConfigError(f"min_probability is {floor!r}: use a probability in [0, 1]")
-        mask = (True,) * len(ids) if allowed is None else _mask(allowed, ids)
+        if allowed is None:
+            mask = (True,) * len(ids)
+        else:
+            names = allowed_ids(allowed, ids)
+            mask = tuple(name in names for name in ids)
         left = [j for j, may in enumerate(mask) if may]
         quality, energy_j = means.quality, means.energy_j
         fallback = reference
@@ -284,6 +288,38 @@ class Request:
         return (*warnings, *self.notes)
 
 
+def allowed_ids(allowed: Collection[str], ids: Sequence[str]) -> frozenset[str]:
+    """Return the models that may be chosen.
+
+    Parameters
+    ----------
+    allowed : collection of str
+        Ids that may be chosen.
+    ids : sequence of str
+        Ids of the pool's models.
+
+    Raises
+    ------
+    ConfigError
+        If there is none, or one that the pool lacks.
+    """
+    if isinstance(allowed, (str, bytes)):
+        raise ConfigError(f"allowed is {allowed!r}: put the one id in a list")
+    try:
+        names = list(allowed)
+    except TypeError as error:
+        raise ConfigError(f"allowed is {allowed!r}: use a list of ids") from error
+    unknown = [name for name in names if name not in ids]
+    if unknown:
+        raise ConfigError(
+            f"allowed has {', '.join(map(repr, unknown))}, which the pool lacks: "
+            f"use {', '.join(ids)}"
+        )
+    if not names:
+        raise ConfigError(f"allowed is empty: name at least one of {', '.join(ids)}")
+    return frozenset(names)
+
+
 def checked_number(name: str, value: float) -> float:
     """Return an argument as a number.
 
@@ -308,25 +344,6 @@ def checked_number(name: str, value: float) -> float:
     if not math.isfinite(number):
         raise ConfigError(f"{name} is {value!r}: use a finite number")
     return number
-
-
-def _mask(allowed: Collection[str], ids: Sequence[str]) -> tuple[bool, ...]:
-    """Which models of the pool are in a list of ids."""
-    if isinstance(allowed, (str, bytes)):
-        raise ConfigError(f"allowed is {allowed!r}: put the one id in a list")
-    try:
-        names = list(allowed)
-    except TypeError as error:
-        raise ConfigError(f"allowed is {allowed!r}: use a list of ids") from error
-    unknown = [name for name in names if name not in ids]
-    if unknown:
-        raise ConfigError(
-            f"allowed has {', '.join(map(repr, unknown))}, which the pool lacks: "
-            f"use {', '.join(ids)}"
-        )
-    if not names:
-        raise ConfigError(f"allowed is empty: name at least one of {', '.join(ids)}")
-    return tuple(name in names for name in ids)
 
 
 def _signed(joules: float) -> str:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from router.artifact import MANIFEST_FILE, Artifact, read_artifact
+from router.asked import Asked, Asks
 from router.clusters import AUTO, PromptClusters
 from router.decision import Candidate, Decision, RoutedModel
 from router.encoders import Encoder
@@ -24,6 +25,7 @@ from router.messages import Prompt, prompt_text
 from router.model import Scores
 from router.novelty import NoveltyGuard
 from router.promises import Promise, Promises
+from router.registry import fetch_router, is_router_uri
 from router.request import Request, checked_number
 from router.request_energy import RequestEnergy
 
@@ -78,6 +80,7 @@ class Router:
         self._ids = tuple(model.api_id for model in artifact.pool.models)
         self._energy = RequestEnergy.build(artifact)
         self._promises = Promises(artifact.calibration, artifact.dial, uncertified)
+        self._asks = Asks(artifact, self._promises)
         if self._extractor.fingerprint() != artifact.fingerprint:
             raise FeatureMismatchError(
                 "the features computed here differ from those the router was trained with: "
@@ -106,7 +109,9 @@ class Router:
         ----------
         path : str or Path, optional
             Its folder; the bundled default router where absent. ``models/default`` means the
-            bundled one wherever no such folder exists.
+            bundled one wherever no such folder exists. A URI such as
+            ``models:/wattroute@champion`` or ``runs:/RUN_ID`` is looked up in the MLflow store
+            that ``MLFLOW_TRACKING_URI`` names (extra ``train``).
         encoder : Encoder, optional
             Takes the place of the encoder that the router names.
         uncertified : {"reference", "estimate"}, optional
@@ -120,11 +125,13 @@ class Router:
         Raises
         ------
         ConfigError
-            If `uncertified` is neither of the two.
+            If `uncertified` is neither of the two, or a URI means nothing.
         ArtifactError
             If it is missing, damaged or of another format.
         FeatureMismatchError
             If the features computed here are not those of training.
+        MissingExtraError
+            If a URI is given and MLflow is not installed.
         """
         return cls(read_artifact(router_folder(path)), encoder=encoder, uncertified=uncertified)
 
@@ -264,33 +271,33 @@ class Router:
         ConfigError
             If an argument is out of range or a prompt is malformed.
         """
-        bar = checked_number("quality", quality)
-        promises = partial(
-            self._promises.promise,
-            bar,
+        ask = partial(
+            self._asks.asked,
+            checked_number("quality", quality),
             checked_number("confidence", confidence),
             uncertified=uncertified,
+            floor=None
+            if min_probability is None
+            else checked_number("min_probability", min_probability),
+            allowed=allowed,
+            watched=guard,
         )
         watch = self._artifact.guard if guard else None
-        request = partial(
-            self._request, min_probability=min_probability, allowed=allowed, watched=guard
-        )
         if group is not None and not isinstance(group, str):
             raise ConfigError(f"group is {group!r}: use the name of a kind of prompts")
-        asked = request(promises(None if group == AUTO else group))
+        asked = ask(None if group == AUTO else group)
         features, characters = self._features(prompts, embeddings)
         if group != AUTO:
-            return self._decide(*asked, features, characters, watch)
+            return self._decide(asked, features, characters, watch)
         names = self._clusters().names(features, self._artifact.model.scaler)
         return [
-            self._decide(*request(promises(name)), row, characters[i : i + 1], watch)[0]
+            self._decide(ask(name), row, characters[i : i + 1], watch)[0]
             for i, (name, row) in enumerate(zip(names, _rows(features), strict=True))
         ]
 
     def _decide(
         self,
-        request: Request,
-        promise: Promise,
+        asked: Asked,
         features: Features,
         characters: _Floats,
         guard: NoveltyGuard | None,
@@ -298,22 +305,21 @@ class Router:
         """Return the decisions for prompts of one kind."""
         scores = self._artifact.model.score(features, characters)
         value_j, low_j, high_j = self._energy.joules(scores)
-        ranking = request.rank(scores.quality, value_j, scores.probability)
-        asked = [(request, promise)] * len(ranking)
-        novelty: list[float | None] = [None] * len(ranking)
+        n = len(features)
+        novelty: list[float | None] = [None] * n
+        novel = np.zeros(n, bool)
         if guard is not None:
             found = guard.novelty(features)
             novelty = found.tolist()
-            novel = np.flatnonzero(found >= guard.level)
-            if len(novel):
-                careful = request.beyond_training(guard)
-                ranking[novel] = careful.rank(
-                    scores.quality[novel], value_j[novel], scores.probability[novel]
+            novel = found >= guard.level
+        ranking = np.empty((n, sum(asked.known[0].allowed)), np.int64)
+        for (request, _), rows in ((asked.known, ~novel), (asked.novel, novel)):
+            if rows.any():
+                ranking[rows] = request.rank(
+                    scores.quality[rows], value_j[rows], scores.probability[rows]
                 )
-                for i in novel.tolist():
-                    asked[i] = careful, promise.void("the prompt is unlike those of training")
-        rows = zip(
-            asked,
+        columns = zip(
+            [asked.novel if beyond else asked.known for beyond in novel.tolist()],
             novelty,
             scores.quality.tolist(),
             scores.probability.tolist(),
@@ -325,7 +331,7 @@ class Router:
             ranking.tolist(),
             strict=True,
         )
-        return [self._decision(*row) for row in rows]
+        return [self._decision(*row) for row in columns]
 
     def score(self, prompts: Sequence[Prompt], embeddings: ArrayLike | None = None) -> Scores:
         """Return expected qualities and token counts, without a decision.
@@ -368,37 +374,6 @@ class Router:
                 + (f"name one of {', '.join(labels)}" if labels else "leave it out")
             )
         return calibration.clusters
-
-    def _request(
-        self,
-        promise: Promise,
-        *,
-        min_probability: float | None,
-        allowed: Collection[str] | None,
-        watched: bool,
-    ) -> tuple[Request, Promise]:
-        """Return the request, and the promise unless the request is beyond it."""
-        if self._artifact.guard is not None and not watched:
-            promise = promise.void("the guard that knows what is covered is off")
-        floor = min_probability
-        if floor is not None:
-            floor = checked_number("min_probability", floor)
-            promise = promise.under_floor()
-        request = Request.build(
-            promise.certificate.bar,
-            promise.setting,
-            floor,
-            allowed,
-            self._ids,
-            self._artifact.reference,
-            self._artifact.dial.means,
-            why_fallback=promise.why_fallback,
-            notes=promise.notes,
-        )
-        if not all(request.allowed):
-            promise = promise.void("not every model of the pool is allowed")
-            request = replace(request, notes=promise.notes)
-        return request, promise
 
     def _decision(
         self,
@@ -472,13 +447,19 @@ def router_folder(path: str | Path | None = None) -> Path:
     ----------
     path : str or Path, optional
         Folder of a router; the bundled one where absent, or where it is ``models/default`` and
-        no such folder exists.
+        no such folder exists. The files of a URI in an MLflow store are fetched first.
 
     Raises
     ------
     ArtifactError
-        If this installation has no bundled router.
+        If this installation has no bundled router, or a URI leads to something else than one.
+    ConfigError
+        If a URI means nothing.
+    MissingExtraError
+        If a URI is given and MLflow is not installed.
     """
+    if is_router_uri(path):
+        return fetch_router(str(path))
     if path is not None and (Path(path).exists() or Path(path) != _BUNDLED):
         return Path(path)
     package = Path(str(files("router")))
