@@ -12,7 +12,7 @@ ARGS ?=
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test lint typecheck unit smoke test-oldest test-upstream wheel clean
+.PHONY: help venv demo test lint typecheck unit smoke test-oldest test-upstream check-report docs wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -47,6 +47,13 @@ test-oldest: venv ## the tests of the core with the oldest dependencies allowed
 test-upstream: venv ## the client, the proxy and collecting against real llama.cpp servers (compiles)
 	@$(VENV)/bin/python .ci/install_upstream.py .venv-upstream
 	@WATTROUTE_UPSTREAM_PYTHON="$$PWD/.venv-upstream/bin/python" $(VENV)/bin/pytest tests/upstream $(ARGS)
+
+docs: ## the documentation as a site, in build/site
+	@python=$$(sh .ci/find_python $(PYTHON)) && "$$python" .ci/install.py .venv-docs docs
+	@sh .ci/docs .venv-docs/bin/python
+
+check-report: venv ## open a report in headless Chromium (needs Node; ARGS=REPORT.html for another)
+	@sh .ci/check_report/run $(VENV)/bin/wattroute $(ARGS)
 
 wheel: venv ## source distribution and wheel, in dist/
 	@$(VENV)/bin/python -m build --outdir dist

@@ -7,29 +7,38 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from router.errors import ConfigError
 from router.eval.baselines import Oracle, RandomShares, default_baselines
 from router.eval.baselines.fixed import ORACLE, RANDOM_SHARES
 from router.eval.describe import describe_data, describe_models
+from router.eval.length_fit import length_fits
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import (
+    SERVED_BARS,
     BenchmarkSplit,
     Method,
     Outcome,
     split_prompts,
 )
+from router.eval.regrets import worst_decisions
 from router.eval.reliability import reliability_curves
 from router.eval.result import (
     HEADLINE,
+    TASK_BAR,
     BenchmarkResult,
     MethodResult,
     SeedDecisions,
 )
 from router.eval.scoring import Score, Truth, average_frontier, score
+from router.eval.served import zero_mixtures
 from router.eval.splits import PoolPrompts
+from router.eval.task_outcomes import task_outcomes
+from router.eval.traffic import SeedTraffic, served_traffic
 from router.features import FeatureExtractor, Features
+from router.messages import prompt_text
 from router.pool import Pool
 
 __all__ = ["run_benchmark"]
@@ -94,6 +103,8 @@ def run_benchmark(
     cells = prompts.cells
     truths: list[Truth] = []
     parts: list[SeedDecisions] = []
+    traffic: list[SeedTraffic] = []
+    expected_tokens: list[NDArray[np.float64]] = []
     scores: dict[str, list[Score]] = {}
     sizes = []
     for number, seed in enumerate(seeds, 1):
@@ -113,6 +124,9 @@ def run_benchmark(
                 scores.setdefault(method.name, []).append(found)
                 if method is router:
                     parts.append(_decisions(outcome, split))
+                    traffic += _traffic(outcome, split, truth)
+                    if outcome.completion_tokens is not None:
+                        expected_tokens.append(outcome.completion_tokens)
                 say(f"  {method.name}: log_energy_ratio {found.figures[HEADLINE]:+.3f}")
     results = [_method_result(name, found) for name, found in scores.items()]
     return BenchmarkResult(
@@ -127,6 +141,14 @@ def run_benchmark(
         reliability=reliability_curves(
             [part.quality for part in parts], [truth.quality for truth in truths], pool.names
         ),
+        lengths=length_fits(
+            expected_tokens, [truth.completion_tokens for truth in truths], pool.names
+        )
+        if len(expected_tokens) == len(truths)
+        else (),
+        served=served_traffic(traffic) if traffic else None,
+        tasks=task_outcomes(traffic, TASK_BAR) if traffic else (),
+        regrets=worst_decisions(traffic, TASK_BAR, pool.names) if traffic else (),
     )
 
 
@@ -170,6 +192,34 @@ def _decisions(outcome: Outcome, split: BenchmarkSplit) -> SeedDecisions:
         quality=outcome.quality,
         energy_j=outcome.energy_j,
     )
+
+
+def _traffic(outcome: Outcome, split: BenchmarkSplit, truth: Truth) -> list[SeedTraffic]:
+    """Where the router sends the test prompts; nothing if it does not say."""
+    if outcome.served is None:
+        return []
+    n_test, n_models = truth.quality.shape
+    if outcome.served.shape != (len(SERVED_BARS), n_test):
+        raise ConfigError(
+            f"served must have shape ({len(SERVED_BARS)}, {n_test}), got {outcome.served.shape}"
+        )
+    if not (outcome.served.min() >= 0 and outcome.served.max() < n_models):
+        raise ConfigError(f"served must be columns from 0 to {n_models - 1}")
+    assert outcome.quality is not None
+    assert outcome.energy_j is not None
+    return [
+        SeedTraffic(
+            seed=split.seed,
+            prompt_ids=split.test_ids,
+            tasks=split.test_tasks,
+            texts=tuple(prompt_text(prompt).text for prompt in split.test_prompts),
+            truth=truth,
+            choices=outcome.served,
+            probability=outcome.quality,
+            energy_j=outcome.energy_j,
+            mixtures=zero_mixtures(split.means, truth.reference, SERVED_BARS),
+        )
+    ]
 
 
 def _method_result(name: str, scores: Sequence[Score]) -> MethodResult:

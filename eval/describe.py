@@ -52,6 +52,8 @@ def describe_models(
             measured_share=float((~np.isnan(cells.energy_j[:, j])).mean()),
             unknown_length_share=float(np.isnan(cells.completion_tokens[:, j]).mean()),
             n_reference=references.count(j),
+            low_factor=model.low_factor,
+            high_factor=model.high_factor,
         )
         for j, model in enumerate(pool.models)
     )

@@ -18,6 +18,7 @@ from router.pool import Pool
 
 __all__ = [
     "QUALITY_BARS",
+    "SERVED_BARS",
     "BenchmarkSplit",
     "Method",
     "Outcome",
@@ -29,6 +30,9 @@ __all__ = [
 
 QUALITY_BARS = (0.90, 0.95, 0.98, 1.00)
 """Shares of the reference model's mean quality that the headline averages over."""
+
+SERVED_BARS = tuple(percent / 100 for percent in range(80, 101))
+"""Shares of the reference model's mean quality at which served traffic is described."""
 
 _TRAIN_SHARE = 0.7
 _FALLBACK_COMPLETION_TOKENS = 300.0
@@ -263,6 +267,9 @@ class Outcome:
         Predicted completion tokens.
     shares : ndarray of shape (n_settings, n_models), optional
         Share of all prompts that each setting sends to each model; a row sums to 1.
+    served : ndarray of shape (len(SERVED_BARS), n_test), optional
+        Column of the model that a stored router would choose at each of the `SERVED_BARS`, by
+        the one setting that training found for it.
     """
 
     choices: NDArray[np.integer] | None = None
@@ -271,6 +278,7 @@ class Outcome:
     figures: Mapping[str, float] = field(default_factory=dict)
     completion_tokens: NDArray[np.float64] | None = None
     shares: NDArray[np.float64] | None = None
+    served: NDArray[np.integer] | None = None
 
 
 class Method(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,7 +12,12 @@ from numpy.typing import NDArray
 
 from router.eval.baselines.fixed import ORACLE, ZERO_ROUTER
 from router.eval.intervals import Interval, interval95, paired_interval95
+from router.eval.json_types import json_types
+from router.eval.length_fit import LengthFit
+from router.eval.regrets import Regret
 from router.eval.reliability import ReliabilityCurve
+from router.eval.task_outcomes import TaskOutcome
+from router.eval.traffic import ServedTraffic
 from router.eval.verdict import Comparison, compare, state_verdict
 
 if TYPE_CHECKING:
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEADLINE",
+    "TASK_BAR",
     "BenchmarkResult",
     "DataDescription",
     "MethodResult",
@@ -30,6 +35,9 @@ __all__ = [
 
 HEADLINE = "log_energy_ratio"
 """The figure that methods are compared by."""
+
+TASK_BAR = 0.98
+"""The quality bar at which tasks and single decisions are described."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class ModelDescription:
         Share of its answers without completion tokens.
     n_reference : int
         Seeds in which it was the reference model.
+    low_factor, high_factor : float
+        What its joules per token may be off by, down and up.
     """
 
     name: str
@@ -96,6 +106,8 @@ class ModelDescription:
     measured_share: float
     unknown_length_share: float
     n_reference: int
+    low_factor: float = 1.0
+    high_factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +189,16 @@ class BenchmarkResult:
         Most memory that the process ever held, in MB; NaN where the platform does not tell.
     reliability : tuple of ReliabilityCurve
         Predicted and observed shares of good answers, for each model of the pool.
+    lengths : tuple of LengthFit
+        Predicted and true lengths of answers, for each model of the pool; empty where the router
+        predicts none.
+    served : ServedTraffic or None
+        What each quality bar led to; None where the router does not say what it would serve. So
+        are `tasks` and `regrets` empty.
+    tasks : tuple of TaskOutcome
+        What each task got at `TASK_BAR`.
+    regrets : tuple of Regret
+        The worst decisions at `TASK_BAR`.
     """
 
     pool: str
@@ -188,6 +210,10 @@ class BenchmarkResult:
     seed_decisions: tuple[SeedDecisions, ...]
     peak_rss_mb: float
     reliability: tuple[ReliabilityCurve, ...] = ()
+    lengths: tuple[LengthFit, ...] = ()
+    served: ServedTraffic | None = None
+    tasks: tuple[TaskOutcome, ...] = ()
+    regrets: tuple[Regret, ...] = ()
 
     @property
     def methods(self) -> tuple[MethodResult, ...]:
@@ -228,8 +254,14 @@ class BenchmarkResult:
             self.router.name, self.router.interval(HEADLINE), len(self.seeds), others
         )
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything but the decisions as JSON types; NaN becomes None."""
+    def to_dict(self, *, prompts: bool = True) -> dict[str, Any]:
+        """Return everything but the decisions as JSON types; NaN becomes None.
+
+        Parameters
+        ----------
+        prompts : bool
+            Whether the texts of prompts are in it.
+        """
         found = {
             "verdict": self.verdict(),
             "pool": self.pool,
@@ -260,9 +292,22 @@ class BenchmarkResult:
             "models": [asdict(model) for model in self.models],
             "data": asdict(self.data),
             "reliability": [asdict(curve) for curve in self.reliability],
+            "lengths": [asdict(fit) for fit in self.lengths],
+            "served": None if self.served is None else self.served.to_dict(),
+            "task_bar": TASK_BAR,
+            "tasks": [asdict(task) for task in self.tasks],
+            "worst_decisions": [
+                {
+                    **asdict(regret),
+                    "loss": regret.loss.value,
+                    "text": regret.text if prompts else None,
+                    "reason": regret.reason,
+                }
+                for regret in self.regrets
+            ],
             "peak_rss_mb": self.peak_rss_mb,
         }
-        plain: dict[str, Any] = _plain(found)
+        plain: dict[str, Any] = json_types(found)
         return plain
 
     def decisions(self) -> pd.DataFrame:
@@ -313,14 +358,3 @@ class BenchmarkResult:
         """
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         self.decisions().to_parquet(path, index=False)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value

@@ -177,7 +177,7 @@ class Calibration:
         confidence : float
             In (0, 1). The next higher one of those with promises is used, as with the bar.
         group : str, optional
-            Kind of prompts; all traffic where absent.
+            Kind of prompts; all traffic where absent or blank.
 
         Returns
         -------
@@ -191,6 +191,7 @@ class Calibration:
             If `bar` or `confidence` is out of range.
         """
         check_promise(bar, confidence)
+        group = group or None
         level = self.level(confidence)
         found = next((g for g in self.groups if g.name == (group or ALL_TRAFFIC)), None)
         certificate = partial(

@@ -167,8 +167,8 @@ class FeatureExtractor:
     """
 
     def __init__(self, spec: FeatureSpec | None = None, encoder: Encoder | None = None) -> None:
-        self.spec = FeatureSpec() if spec is None else spec
-        self.encoder = load_encoder(self.spec.encoder) if encoder is None else encoder
+        self.spec: FeatureSpec = FeatureSpec() if spec is None else spec
+        self.encoder: Encoder = load_encoder(self.spec.encoder) if encoder is None else encoder
         self._ngrams = self.spec.ngrams()
         self._n_embedding: int | None = None
         self._fingerprint: str | None = None

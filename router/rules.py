@@ -214,7 +214,10 @@ class TaskRules:
         prompt: Prompt,
         *,
         quality: float = 0.98,
+        confidence: float = 0.9,
         min_probability: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         allowed: Collection[str] | None = None,
         task: str | None = None,
     ) -> RuleDecision:
@@ -226,8 +229,8 @@ class TaskRules:
             Text, or chat messages in OpenAI's shape.
         quality : float
             Recorded; rules know no quality.
-        min_probability : float, optional
-            Has no effect, for the same reason.
+        confidence, min_probability, group, uncertified : optional
+            Have no effect, for the same reason.
         allowed : collection of str, optional
             Ids of the models that may be chosen; rules for others are passed over.
         task : str, optional
@@ -284,7 +287,10 @@ class TaskRules:
         prompts: Iterable[Prompt],
         *,
         quality: float = 0.98,
+        confidence: float = 0.9,
         min_probability: float | None = None,
+        group: str | None = None,
+        uncertified: str | None = None,
         allowed: Collection[str] | None = None,
         tasks: Iterable[str | None] | None = None,
     ) -> list[RuleDecision]:
@@ -294,7 +300,7 @@ class TaskRules:
         ----------
         prompts : iterable of Prompt
             The prompts.
-        quality, min_probability, allowed
+        quality, confidence, min_probability, group, uncertified, allowed
             As in :meth:`route`.
         tasks : iterable of str or None, optional
             Task types, one a prompt.
@@ -305,7 +311,10 @@ class TaskRules:
             self.route(
                 prompt,
                 quality=quality,
+                confidence=confidence,
                 min_probability=min_probability,
+                group=group,
+                uncertified=uncertified,
                 allowed=allowed,
                 task=task,
             )

@@ -17,7 +17,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 TOP_LEVEL = {
     ".ci",
+    ".github",
     ".gitignore",
+    ".pre-commit-config.yaml",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "LICENSE",
@@ -27,6 +29,7 @@ TOP_LEVEL = {
     "SECURITY.md",
     "docs",
     "eval",
+    "mkdocs.yml",
     "models",
     "pyproject.toml",
     "router",
@@ -69,9 +72,11 @@ def test_installed_metadata():
         "client",
         "collect",
         "dev",
+        "docs",
         "encoders",
         "ray",
         "serve",
+        "sweep",
         "train",
     }
 
@@ -94,7 +99,8 @@ COMMANDS = PYPROJECT["project"]["entry-points"]["wattroute.commands"]
 @pytest.mark.parametrize("name", COMMANDS)
 def test_training_commands_are_registered(name: str):
     (entry,) = importlib.metadata.entry_points(group="wattroute.commands", name=name)
-    module = name.replace("-", "_")
+    # "import" can be the name of a command but not of a module
+    module = "import_runs" if name == "import" else name.replace("-", "_")
     assert entry.value == f"router.training.commands.{module}:{module}"
     assert entry.load().name == name
 

@@ -19,7 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from router.artifact import Artifact
 from router.encoders import Encoder
-from router.errors import DataError
+from router.errors import ConfigError, DataError
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import feature_rows
 from router.features import FeatureExtractor, Features
@@ -68,6 +68,9 @@ class AddedModel:
         How many of them the router was trained on.
     n_alone : int
         How many of those have no grade of another model. They make it too bold.
+    n_unlike : int
+        How many of the graded prompts are unlike those that the router was trained on: what it
+        expects there are guesses.
     quality : float
         Its mean quality on prompts like those of training.
     deviation : float
@@ -76,6 +79,8 @@ class AddedModel:
         What choices take its mean quality for: less by one deviation while it is provisional.
     energy_j : float
         Its mean energy on such prompts in joules.
+    assumed_tokens : bool
+        Whether all lengths of its answers are assumed, for want of completion tokens.
     provisional : bool
         Whether choices rest on the bound.
     n_needed : int
@@ -89,10 +94,12 @@ class AddedModel:
     n_graded: int
     n_trained_on: int
     n_alone: int
+    n_unlike: int
     quality: float
     deviation: float
     bound: float
     energy_j: float
+    assumed_tokens: bool
     provisional: bool
     n_needed: int
     data_digest: str
@@ -153,6 +160,7 @@ def add_model(
         If fewer than 30 prompts have a grade of the new model.
     """
     say = progress or (lambda line: None)
+    _check_new(artifact, new)
     pool = replace(artifact.pool, models=(*artifact.pool.models, new))
     matrix = _with_columns(matrix, pool.names)
     graded = _graded_rows(matrix, new.name)
@@ -198,10 +206,12 @@ def add_model(
         n_graded=len(graded),
         n_trained_on=int(trained_on.sum()),
         n_alone=int(alone.sum()),
+        n_unlike=_n_unlike(artifact.guard, feature_rows(features, graded)),
         quality=min(means.quality[-1] + fitted.lowered_by, 1.0),
         deviation=fitted.deviation,
         bound=means.quality[-1],
         energy_j=means.energy_j[-1],
+        assumed_tokens=fitted.assumed_tokens,
         provisional=fitted.provisional,
         n_needed=max(len(graded), math.ceil(len(graded) * (fitted.deviation / WELL_KNOWN) ** 2)),
         data_digest=data_digest,
@@ -220,6 +230,21 @@ def add_model(
         calibration=None,
     )
     return widened, added
+
+
+def _check_new(artifact: Artifact, new: PoolModel) -> None:
+    """Refuse a model that the pool has already."""
+    for known in artifact.pool.models:
+        if known.name == new.name:
+            raise ConfigError(
+                f"the router has the model {new.name!r} already: to add it with more grades, begin "
+                "with the version that does not have it"
+            )
+        if known.api_id == new.api_id:
+            raise ConfigError(
+                f"the router has a model with the id {new.api_id!r} already: give the new one "
+                "another id"
+            )
 
 
 def _with_columns(matrix: AnswerMatrix, names: tuple[str, ...]) -> AnswerMatrix:
@@ -290,6 +315,11 @@ def _lineage(
         "parent": parent,
         "added_models": [*lineage.get("added_models", ()), added.to_dict()],
     }
+
+
+def _n_unlike(guard: NoveltyGuard | None, features: Features) -> int:
+    """Count the prompts that the guard finds unlike those of training."""
+    return 0 if guard is None else int((guard.novelty(features) >= guard.level).sum())
 
 
 def _guard(guard: NoveltyGuard | None) -> NoveltyGuard | None:

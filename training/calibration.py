@@ -16,6 +16,7 @@ from router.dial import Dial, Setting
 from router.model import Scores
 from router.pool import Pool
 from router.training.certify.floors import floor_evidence
+from router.training.certify.kinds import MIN_PROMPTS_A_KIND
 from router.training.certify.paired import gather
 from router.training.certify.path import path_choices
 from router.training.certify.sequence import BARS, certified_table
@@ -43,7 +44,6 @@ CONFIDENCES = (0.80, 0.90, 0.95, 0.99)
 MIN_PROMPTS = 100
 """With fewer calibration prompts hardly a bar could be certified: none are held out."""
 
-_MIN_GROUP = 50
 _HASH_RANGE = 2.0**48
 _DIGITS = 6
 _LEAST_ENERGY_J = 1e-12
@@ -213,7 +213,7 @@ def calibrate(
             method,
         )
         for name, index in members.items()
-        if name == ALL_TRAFFIC or len(index) >= _MIN_GROUP
+        if name == ALL_TRAFFIC or len(index) >= MIN_PROMPTS_A_KIND
     ]
     by_estimate = dict.fromkeys(dial.setting_for(bar) for bar in BARS)
     return Calibration(

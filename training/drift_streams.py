@@ -124,6 +124,7 @@ def simulate_streams(
     seed: int = 0,
     others: Traffic | None = None,
     redrawn: int = 0,
+    once: bool = False,
 ) -> StreamOutcomes:
     """Draw streams, feed each to a monitor of its own and note the first alarm.
 
@@ -146,6 +147,9 @@ def simulate_streams(
     redrawn : int
         If not 0, each stream is compared with so many answers drawn from `traffic` as well: then
         both have one distribution, and the promise of the monitor applies to the letter.
+    once : bool
+        Whether a stream has each prompt at most once and so ends with them. Where prompts are
+        drawn again and again, a stream shows their luck as if it were that of all prompts.
 
     Returns
     -------
@@ -164,7 +168,9 @@ def simulate_streams(
         rng = np.random.default_rng([seed, stream])
         reference = _redrawn(baseline, traffic, redrawn, rng) if redrawn else baseline
         monitor = Monitor(reference, delta=delta, seed=stream)
-        alarm_at = _run(monitor, traffic, spoilt, length, rng)
+        every = len(traffic)
+        drawn = rng.permutation(every)[:length] if once else rng.integers(0, every, length)
+        alarm_at = _run(monitor, traffic, spoilt, drawn, rng)
         if alarm_at <= start and math.isfinite(alarm_at):
             n_early += 1
             continue
@@ -237,11 +243,11 @@ def _run(
     monitor: Monitor,
     traffic: Traffic,
     spoiler: _Spoiler | None,
-    length: int,
+    drawn: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> float:
     """Feed one stream; return the number of observations until the alarm, infinite without."""
-    drawn = rng.integers(0, len(traffic), length)
+    length = len(drawn)
     luck = rng.random(length)
     foreign = 0 if spoiler is None or spoiler.others is None else len(spoiler.others)
     strangers = rng.integers(0, max(foreign, 1), length)

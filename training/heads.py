@@ -138,7 +138,7 @@ class HeadBank:
     def __init__(
         self, blocks: TrainingBlocks, *, seed: int = 0, families: Collection[str] = FAMILIES
     ) -> None:
-        self.scaled = blocks.scaled
+        self.scaled: _Array = blocks.scaled
         sketch = _Sketch.of(blocks, seed) if len(blocks) > _DUAL_LIMIT else None
         self._families: list[_Family] = [
             _Ridges(blocks, view, sketch) for view in _VIEWS if f"ridge_{view}" in families

@@ -179,7 +179,7 @@ class LeaveOneOut:
         train, test = split_prompts(cells.groups, seed)
         self.pool = pool
         self.seed = seed
-        self.cells = cells.rows(train)
+        self.cells: AnswerMatrix = cells.rows(train)
         self._extractor = extractor
         self._n_jobs = n_jobs
         self._features = feature_rows(features, train)
@@ -202,7 +202,7 @@ class LeaveOneOut:
         every = list(range(len(pool.models)))
         full = self._router(every)
         self._told = self.expected(full)
-        self.full = self.log_energy_ratio(full, every)
+        self.full: float = self.log_energy_ratio(full, every)
 
     def without(self, model: int) -> Artifact:
         """Return a router trained without one model of the pool."""

@@ -167,7 +167,10 @@ def _deviation(trained: RouterModel, columns: list[Column], quality: _Floats) ->
         link.weight * _expected(column.unseen, logistic=link.logistic)
         for link, column in zip(trained.links, columns, strict=True)
     )
-    unexplained = np.square(quality - unseen).mean() / len(quality)
+    # again two more answers, one of them right: a handful of equal grades is no certainty
+    level = float(np.mean(unseen))
+    squares = float(np.square(quality - unseen).sum()) + level**2 + (1.0 - level) ** 2
+    unexplained = squares / (len(quality) + 2) / len(quality)
     return float(max(posterior, np.sqrt(unexplained)))
 
 

@@ -96,7 +96,8 @@ def promise_section(calibration: Calibration | None, reference: str) -> list[str
         return [
             "## Promise",
             "",
-            "None: no prompts were held out to certify it, so bars are kept by estimate only.",
+            "None: this version was not certified on prompts that training did not see, so bars "
+            "are kept by estimate only. `wattroute calibrate` certifies it.",
             "",
         ]
     n = calibration.groups[0].n

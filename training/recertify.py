@@ -98,7 +98,10 @@ def recertify(
     left_out["repeated"] = int(familiar.sum()) - len(prompts)
     if not len(prompts):
         reasons = ", ".join(f"{n:,} {why}" for why, n in left_out.items() if n)
-        raise DataError(f"no prompt is left to certify on: {reasons or 'the runs have none'}")
+        raise DataError(
+            f"no prompt is left to certify on ({reasons or 'the runs have none'}): grade every "
+            "model of the pool on prompts that were not used yet"
+        )
     calibration = calibrate(
         prompts,
         path_of_dial(artifact.dial) if before is None else before.path,

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 
+from router.training.log_rows import is_decision_log, raw_log_rows, read_log
 from router.training.parquet_rows import raw_parquet_rows, read_parquet
 from router.training.run_cells import Chunk
 from router.training.schema import Problem
@@ -125,6 +126,8 @@ def _readers(path: Path) -> tuple[Callable[[Path], Iterator[Chunk]], _RawReader]
         return read_parquet, raw_parquet_rows
     if name.endswith((".csv", ".csv.gz")):
         return read_csv, raw_csv_rows
+    if is_decision_log(path):
+        return read_log, raw_log_rows
     return read_jsonl, raw_jsonl_rows
 
 

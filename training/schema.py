@@ -109,7 +109,7 @@ class RunsError(DataError):
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(problems)
+        self.problems: tuple[Problem, ...] = tuple(problems)
         first = self.problems[0]
         super().__init__(
             f"{first.reason}\n{_summary(self.problems)}",

@@ -101,7 +101,10 @@ def select_prompts(
     rows = _candidates(labels, done, n, seed)
     free = len(rows) - int(done[rows].sum())
     if free < n:
-        raise DataError(f"{free} distinct prompts to choose from: {n} are asked for")
+        raise DataError(
+            f"{free} distinct prompts to choose from, {n} are asked for: ask for fewer, or give "
+            "more prompts"
+        )
     with threadpool_limits(1):
         covariance = _covariance(feature_rows(features, rows), artifact)
         chosen, left = _greedy(covariance, n, done[rows])

@@ -2,10 +2,11 @@
 
 ``python -m router.training.simulate_drift POOL.toml`` trains a router on the training prompts of
 the benchmark protocol, routes the held-out prompts at one bar, and draws streams from them with
-replacement: without drift (against the router's own baseline, and, to the letter of the promise,
-against answers to the same prompts), with a drop of quality from the start or later, with one
-model failing, and, with ``--unseen``, with prompts of a kind of tasks that was kept out of
-training.
+replacement: with a drop of quality from the start or later, with one model failing, and, with
+``--unseen``, with prompts of a kind of tasks that was kept out of training. Without drift there
+are three kinds of streams. Those with replacement show the luck of the few held-out prompts again
+and again. To the letter of the promise are those with each prompt once, and those that are
+compared with answers to the same prompts.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from router.training.train import train_router
 
 __all__ = ["main", "prepared_traffic", "routed_traffic"]
 
+_ONCE, _EXCHANGEABLE = "none, each prompt once", "none, exchangeable"
 _HORIZON = 1_000
 _LATE = 1_000
 
@@ -170,7 +172,7 @@ def main(
                 loaded.matrix, loaded.pool, bar, seed, unseen=unseen, n_jobs=jobs
             )
             say(f"seed {seed}: {baseline.n_answers:,} reference answers, {len(traffic):,} held out")
-            for name, change, redrawn in changes:
+            for name, change in changes:
                 found = simulate_streams(
                     baseline,
                     traffic,
@@ -180,7 +182,8 @@ def main(
                     delta=delta,
                     seed=seed,
                     others=others,
-                    redrawn=baseline.n_answers if redrawn else 0,
+                    redrawn=baseline.n_answers if name == _EXCHANGEABLE else 0,
+                    once=name == _ONCE,
                 )
                 say(f"seed {seed}: {name}")
                 results.append((seed, name, found))
@@ -193,8 +196,8 @@ def main(
         click.echo(_render(results))
 
 
-def _changes(drop: float, share: float | None) -> list[tuple[str, Change | None, bool]]:
-    """Return names, drifts, and whether the baselines are redrawn from the same prompts."""
+def _changes(drop: float, share: float | None) -> list[tuple[str, Change | None]]:
+    """Return kinds of streams with their names."""
     drifts = [
         Change("random failures", drop),
         Change("random failures", drop, _LATE),
@@ -204,8 +207,8 @@ def _changes(drop: float, share: float | None) -> list[tuple[str, Change | None,
     ]
     if share is not None:
         drifts = [Change("new prompts", share), Change("new prompts", share, _LATE)]
-    named = [(f"{drift.kind} {drift.size:g}", drift, False) for drift in drifts]
-    return [("none", None, False), ("none, exchangeable", None, True), *named]
+    named = [(f"{drift.kind} {drift.size:g}", drift) for drift in drifts]
+    return [("none", None), (_ONCE, None), (_EXCHANGEABLE, None), *named]
 
 
 _HEADERS = (

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.dial import dial_sweep
-from router.eval.protocol import BenchmarkSplit, Outcome
+from router.eval.protocol import SERVED_BARS, BenchmarkSplit, Outcome
 from router.eval.scoring import Truth, score
 from router.eval.served import served_choices, served_figures, zero_mixtures
 from router.pool import Pool
@@ -114,6 +114,7 @@ def fit_split(
             quality=scores.probability,
             energy_j=energy_j,
             completion_tokens=scores.completion_tokens,
+            served=served_choices(fitted.dial, scores.quality, energy_j, reference, SERVED_BARS),
         ),
         served=served_choices(fitted.dial, scores.quality, energy_j, reference),
         train_s=train_s,

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from math import isfinite
 from pathlib import Path
 
-import numpy as np
-
-from router.artifact import MANIFEST_FILE, write_artifact
+from router.artifact import MANIFEST_FILE, artifact_digest, write_artifact
 from router.errors import ConfigError, DataError
 from router.eval.baselines import default_baselines
 from router.eval.benchmark import run_benchmark
 from router.eval.matrix import AnswerMatrix
-from router.eval.report import write_report
 from router.eval.result import BenchmarkResult
 from router.features import FeatureExtractor
 from router.pool import Pool
@@ -25,7 +21,13 @@ from router.training.card import model_card
 from router.training.forecast import forecast
 from router.training.method import LearnedRouter
 from router.training.promise import promise_summary
-from router.training.tracking import Tracker
+from router.training.tracked_figures import (
+    benchmark_figures,
+    head_figures,
+    log_report,
+    run_params,
+)
+from router.training.tracker import Tracker
 from router.training.train import TrainedRouter, train_router
 
 __all__ = ["TrainingJob", "run_training"]
@@ -137,7 +139,7 @@ def run_training(
         )
         write_artifact(trained.artifact, job.out, card)
         say(f"router written to {job.out}")
-        _track(run, job, trained, result)
+        _track(run, job, trained, result, say)
     return trained, result
 
 
@@ -191,15 +193,15 @@ def _with_forecast(
 
 
 def _params(job: TrainingJob) -> dict[str, object]:
-    return {
-        "pool": job.pool.name,
-        "models": ",".join(job.pool.names),
-        "seed": job.seed,
-        "n_splits": job.n_splits,
-        "data_digest": job.digest,
-        "calibration_share": job.calibration_share,
-        **{f"features.{key}": value for key, value in job.extractor.spec.to_dict().items()},
-    }
+    return run_params(
+        job.pool,
+        data_digest=job.digest,
+        n_prompts=len(job.matrix),
+        seed=job.seed,
+        n_splits=job.n_splits,
+        features=job.extractor.spec,
+        calibration_share=job.calibration_share,
+    )
 
 
 def _promised(trained: TrainedRouter) -> dict[str, float]:
@@ -207,33 +209,40 @@ def _promised(trained: TrainedRouter) -> dict[str, float]:
     summary = promise_summary(trained.artifact.calibration)
     if summary is None:
         return {}
-    return {"calibration.n": float(summary["n"])} | {
-        f"calibration.energy_at_{promise['bar']:.2f}": float(promise["energy"])
+    return {"n_calibration": float(summary["n"])} | {
+        f"certified_energy_{promise['bar']:.2f}": float(promise["energy"])
         for promise in summary["promises"]
         if promise["energy"] is not None and not promise["group"] and promise["confidence"] == 0.9
     }
 
 
 def _track(
-    run: Tracker, job: TrainingJob, trained: TrainedRouter, result: BenchmarkResult | None
+    run: Tracker,
+    job: TrainingJob,
+    trained: TrainedRouter,
+    result: BenchmarkResult | None,
+    say: Callable[[str], None],
 ) -> None:
-    evidence = trained.fitted.evidence
-    metrics = {"out_of_fold.log_energy_ratio": evidence.log_energy_ratio}
-    metrics |= _promised(trained)
+    # first the router: figures that follow are its own
+    run.log_router(job.out)
+    run.log_params(
+        {
+            "reference": job.pool.models[trained.fitted.reference].api_id,
+            "router_digest": artifact_digest(job.out),
+        }
+    )
+    metrics = {} if result is None else benchmark_figures(result, result.router)
+    out_of_fold = trained.fitted.evidence.log_energy_ratio
+    if isfinite(out_of_fold):
+        metrics["out_of_fold_log_energy_ratio"] = out_of_fold
+    run.log_metrics(metrics | _promised(trained))
+    for name, figures in head_figures(trained.fitted.evidence).items():
+        with run.nested(name, "head") as head:
+            head.log_params({"pool": job.pool.name, "head": name})
+            head.log_metrics(figures)
     if result is not None:
-        metrics |= {name: result.router.interval(name).mean for name in result.router.per_seed}
-    run.log_metrics({name: value for name, value in metrics.items() if np.isfinite(value)})
-    for name, figures in evidence.head_figures.items():
-        with run.nested(name) as head:
-            head.log_params({"head": name})
-            head.log_metrics({key: v for key, v in figures.items() if np.isfinite(v)})
-    run.log_artifacts(job.out, "router")
-    if result is not None:
-        folder = Path(tempfile.mkdtemp())
-        try:
-            write_report(result, folder)
-            run.log_artifacts(folder, "report")
-        finally:
-            shutil.rmtree(folder)
+        run.describe(f"Held out: {result.verdict()}\n\n`{job.command}`")
+        log_report(run, result, calibration=trained.artifact.calibration)
     if job.register is not None:
-        run.register(job.register, job.out)
+        version = run.register(job.register, job.out)
+        say(f"registered as models:/{job.register}/{version}")

@@ -29,6 +29,11 @@ class WrittenRules:
         name, and need not tell it by words.
     name : str
         Name in reports.
+
+    Raises
+    ------
+    ConfigError
+        If the rules name a model that is not in the pool.
     """
 
     rules: TaskRules
@@ -36,22 +41,23 @@ class WrittenRules:
     true_tasks: bool = False
     name: str = "written rules"
 
-    def run(self, split: BenchmarkSplit) -> Outcome:
-        """Let the rules choose; nothing is learned.
-
-        Raises
-        ------
-        ConfigError
-            If the rules name a model that is not in the pool.
-        """
-        column = {model.api_id: j for j, model in enumerate(self.pool.models)}
+    def __post_init__(self) -> None:
+        column = self._columns()
         if foreign := [model.id for model in self.rules.models if model.id not in column]:
             raise ConfigError(
                 f"the rules name {', '.join(foreign)}, which pool {self.pool.name!r} lacks: "
                 f"it has {', '.join(column)}"
             )
+
+    def run(self, split: BenchmarkSplit) -> Outcome:
+        """Let the rules choose; nothing is learned."""
+        column = self._columns()
         known = {rule.task for rule in self.rules.rules}
         tasks = [task if self.true_tasks and task in known else None for task in split.test_tasks]
         decisions = self.rules.route_many(split.test_prompts, tasks=tasks)
         chosen = np.array([column[decision.model] for decision in decisions], np.intp)
         return Outcome(choices=np.stack([chosen, np.full_like(chosen, split.reference)]))
+
+    def _columns(self) -> dict[str, int]:
+        """Return the column of each model of the pool by its id in the API."""
+        return {model.api_id: j for j, model in enumerate(self.pool.models)}

@@ -150,8 +150,8 @@ class Collector:
         self._error: UpstreamError | None = None
         self.dropped: dict[str, str] = {}
         self.stopped: str | None = None
-        self.n_asked = 0
-        self.n_answered = 0
+        self.n_asked: int = 0
+        self.n_answered: int = 0
         self.unanswered: Counter[tuple[str, str]] = Counter()
 
     def count_spent(self, prompts: Sequence[SuitePrompt]) -> float:

@@ -12,7 +12,7 @@ from typing import Any
 
 from router.errors import ConfigError, DataError, UpstreamError
 from router.eval.collect.answers import Answer
-from router.eval.collect.log_file import LogFile
+from router.eval.collect.log_file import LogFile, TornTail
 from router.eval.grading import Grade, Grader, GradingItem
 from router.eval.grading.judge import NoVerdictError, PairwiseJudge, ReferenceFreeJudge
 from router.eval.grading.program import ProgramTests
@@ -116,7 +116,7 @@ class GradeStore:
 
     def __init__(self, path: Path) -> None:
         self._log = LogFile(path)
-        self.torn = self._log.torn
+        self.torn: TornTail | None = self._log.torn
         self._known: dict[str, Grade] = {}
         for record in LogFile.records(path):
             self._known[record["of"]] = Grade(record["quality"], record["reason"])

@@ -46,7 +46,7 @@ class JudgeCalls:
         limiter: RateLimiter,
         retry: RetryPolicy = COLLECT_RETRIES,
     ) -> None:
-        self.n_asked = 0
+        self.n_asked: int = 0
         self._client = client
         self._settings = settings
         self._limiter = limiter

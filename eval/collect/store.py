@@ -98,8 +98,8 @@ class AnswerStore:
     """
 
     def __init__(self, out: str | os.PathLike[str]) -> None:
-        self.out = Path(out)
-        self.folder = self.out / "collect"
+        self.out: Path = Path(out)
+        self.folder: Path = self.out / "collect"
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -108,7 +108,7 @@ class AnswerStore:
         self.notes: list[str] = []
         try:
             self._log = LogFile(self.answers_file)
-            self.state = _read_state(self.answers_file)
+            self.state: StoredState = _read_state(self.answers_file)
             if self._log.torn is not None:
                 self.notes.append(f"{self.answers_file}: {self._log.torn}")
         except BaseException:

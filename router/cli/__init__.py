@@ -22,10 +22,14 @@ __all__ = ["main"]
 _GROUP = "wattroute.commands"
 
 _BUILT_IN = {
+    "graded-runs": "router.cli.graded_runs:graded_runs",
+    "energy": "router.cli.energy:energy",
+    "explain": "router.cli.explain:explain",
     "models": "router.cli.models:models",
     "monitor": "router.cli.monitor:monitor",
     "route": "router.cli.route:route",
     "serve": "router.cli.serve:serve",
+    "serve-benchmark": "router.cli.serve_benchmark:serve_benchmark",
 }
 
 _SUMMARIES = {
@@ -35,13 +39,21 @@ _SUMMARIES = {
     "calibrate": "Certify a stored router's quality bars on new runs.",
     "collect": "Ask models prompts, grade the answers and write evaluation runs.",
     "demo": "Train, benchmark and try a router on the default evaluation runs.",
+    "energy": "Say what a request costs in joules, with its interval and basis.",
     "evaluate": "Measure a stored router on evaluation runs.",
+    "explain": "Say why a prompt goes where it goes, and what would change that.",
+    "graded-runs": "Write the graded answers of a proxy's decision log as evaluation runs.",
+    "import": "Import graded answers of other tools as evaluation runs.",
     "learning-curve": "Show how the router gains with the number of graded prompts.",
     "models": "List the models that are known, with their energy.",
     "monitor": "Watch feedback for drift that breaks the quality promise.",
+    "promote": "Make a router the champion, if it is better on held-out runs.",
     "route": "Choose the model for one prompt and say why.",
+    "runs": "Look at evaluation runs before learning from them.",
     "select-prompts": "Propose the prompts that are most worth grading.",
     "serve": "Serve an OpenAI-compatible proxy that routes each call.",
+    "serve-benchmark": "Measure what the proxy adds to a call, and how many it takes.",
+    "sweep": "Search for the parts of the router that suit your runs.",
     "train": "Train a router from evaluation runs.",
     "unseen-tasks": "Measure the router on kinds of tasks that it was not trained on.",
 }
@@ -53,6 +65,7 @@ _EXTRA_OF_MODULE = {
     "matplotlib": "train",
     "mlflow": "train",
     "openai": "client",
+    "optuna": "sweep",
     "pandas": "train",
     "pyarrow": "train",
     "ray": "ray",

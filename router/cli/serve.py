@@ -27,7 +27,7 @@ Examples:
   wattroute serve rules.toml --upstream https://api.oxlo.ai/v1 --default-model mistral-24b
 """
 )
-@click.argument("router_path", required=False, metavar="[DIR]", type=click.Path(path_type=Path))
+@click.argument("router_path", required=False, metavar="[DIR]")
 @click.option(
     "--upstream",
     required=True,
@@ -59,6 +59,17 @@ Examples:
     type=float,
     metavar="P",
     help="Never choose a model whose probability of a good answer is below P.",
+)
+@click.option(
+    "--confidence",
+    type=float,
+    metavar="C",
+    help="Chance with which the quality is to be promised.  [default: 0.9]",
+)
+@click.option(
+    "--group",
+    metavar="NAME",
+    help="Kind of the prompts that quality is promised for by itself; 'auto' finds it for each.",
 )
 @click.option(
     "--uncertified",
@@ -123,7 +134,7 @@ Examples:
 @click.option("--json", "as_json", is_flag=True, help="Print the address as JSON when ready.")
 @unused_seed_option
 def serve(
-    router_path: Path | None,
+    router_path: str | None,
     upstream: str,
     model_upstreams: tuple[str, ...],
     host: str,
@@ -131,6 +142,8 @@ def serve(
     workers: int,
     quality: float,
     min_probability: float | None,
+    confidence: float | None,
+    group: str | None,
     uncertified: str | None,
     default_model: str | None,
     plan: str | None,
@@ -148,10 +161,11 @@ def serve(
 ) -> None:
     """Serve an OpenAI-compatible API in which the model 'auto' is chosen for each call.
 
-    DIR is the folder of a router, or a TOML file of task rules; the bundled router where it is
-    not given. Chat calls with the model 'auto' or 'auto:0.95' are routed, all others and every
-    other endpoint are passed on. SIGHUP or changed files load the router again, SIGTERM stops
-    when the answers under way are complete.
+    DIR is the folder of a router, its URI in an MLflow store such as models:/NAME@ALIAS, or a
+    TOML file of task rules; the bundled router where it is not given. Chat calls with the model
+    'auto' or 'auto:0.95' are routed, all others and every other endpoint are passed on. SIGHUP
+    or changed files load the router again, SIGTERM stops when the answers under way are
+    complete.
     """
     # one thread of BLAS: the workers are the parallelism, and it is read when numpy loads
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -169,6 +183,8 @@ def serve(
         workers=workers,
         quality=quality,
         min_probability=min_probability,
+        confidence=confidence,
+        group=group,
         uncertified=uncertified,
         default_model=default_model,
         plan=plan,

@@ -46,8 +46,14 @@ class ShortfallTracker:
     """
 
     def __init__(self) -> None:
-        self.n = self.since = self.n_since = 0
-        self.total = self.squares = self.total_since = self.squares_since = self.page = 0.0
+        self.n: int = 0
+        self.since: int = 0
+        self.n_since: int = 0
+        self.total: float = 0.0
+        self.squares: float = 0.0
+        self.total_since: float = 0.0
+        self.squares_since: float = 0.0
+        self.page: float = 0.0
 
     def update(self, shortfall: float, *, hold: bool) -> None:
         """Take one more observation.

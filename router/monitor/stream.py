@@ -23,7 +23,7 @@ class Stream:
 
     def __init__(self, martingale: MixtureMartingale) -> None:
         self.martingale = martingale
-        self.tracker = ShortfallTracker()
+        self.tracker: ShortfallTracker = ShortfallTracker()
         self.alarm: Alarm | None = None
 
     def update(self, p_value: float, band: int, shortfall: float, *, tested: bool = True) -> None:

@@ -38,6 +38,5 @@ def test_rules_may_be_told_the_true_task(case):
 
 
 def test_rules_for_another_pool_are_refused(case):
-    split, _, _ = case.split()
     with pytest.raises(ConfigError, match="the rules name llama"):
-        WrittenRules(TaskRules([], "llama-3.1-8b"), case.pool).run(split)
+        WrittenRules(TaskRules([], "llama-3.1-8b"), case.pool)

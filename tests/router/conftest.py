@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from router.artifact import Artifact, write_artifact
 from router.blocks import BlockScaler
+from router.calibration import Calibration, GroupEvidence
 from router.dial import Dial, PoolMeans, Setting
 from router.features import FeatureExtractor, FeatureSpec
+from router.floors import FloorEvidence
 from router.model import NeighbourHead, QualityLink, RouterModel
 from router.pool import Pool, PoolModel
 from router.recalibration import KNOTS, Recalibration
@@ -159,6 +161,26 @@ def artifact(make_artifact: MakeArtifact) -> Artifact:
 @pytest.fixture(scope="session")
 def small_router(artifact: Artifact, encoder: LetterEncoder) -> Router:
     return Router(artifact, encoder=encoder)
+
+
+@pytest.fixture(scope="session")
+def promising_router(artifact: Artifact, encoder: LetterEncoder) -> Router:
+    """Promises bars up to 0.98 with a confidence of 0.9, bars up to 0.8 for ``maths``."""
+    path = (Setting(0.0001, 0.0), Setting(0.003, 0.0))
+    of_all = GroupEvidence("", 400, 0.8, (0.99, 0.9), (0.6, 0.2), (0.2, 0.3), ((2, 1, 0),))
+    of_maths = replace(of_all, name="maths", n=70, steps=((1, 0, 0),))
+    counts = (((90, 90, 90),) * 3,)
+    calibration = Calibration(
+        path=path,
+        confidences=(0.9,),
+        bars=(0.8, 0.98, 1.0),
+        groups=(of_all, of_maths),
+        floors=FloorEvidence(400, (0.7,), (*path, None), counts, counts, (((1, 1, 0),) * 3,)),
+        method="exact",
+        date="2026-11-23",
+        data_digest="ab",
+    )
+    return Router(replace(artifact, calibration=calibration), encoder=encoder)
 
 
 @pytest.fixture

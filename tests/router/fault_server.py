@@ -114,7 +114,7 @@ def completion(request: Recorded, text: str | None = None, **fields: Any) -> dic
             "finish_reason": "stop",
             "logprobs": None,
         }
-        for i in range(body.get("n") or 1)
+        for i in range(int(body.get("n") or 1))
     ]
     return {
         "id": f"chatcmpl-{time.monotonic_ns()}",

@@ -94,6 +94,10 @@ def test_a_group_has_its_own_promise() -> None:
     assert not calibration().certificate(0.95, 0.8, "maths").holds
 
 
+def test_a_group_without_a_name_is_all_traffic() -> None:
+    assert calibration().certificate(0.8, 0.9, "") == calibration().certificate(0.8, 0.9)
+
+
 def test_an_unknown_group_is_a_result() -> None:
     found = calibration().certificate(0.8, 0.8, "poems")
     assert (found.holds, found.n, found.n_needed) == (False, 0, None)

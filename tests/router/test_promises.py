@@ -308,3 +308,33 @@ def test_no_flood_of_bars_fills_the_memory(certified: Artifact) -> None:
     for i in range(3000):
         promises.promise((i + 1) / 3001, 0.9, None)
     assert len(promises._found) <= 1024
+
+
+@pytest.mark.parametrize("uncertified", ["Reference", "", 1, True, ["estimate"], {}])
+def test_what_serves_otherwise_is_one_of_two(router: Router, uncertified: Any) -> None:
+    with pytest.raises(ConfigError, match="use 'reference' or 'estimate'"):
+        router.route("Add 1 to 2.", uncertified=uncertified)
+
+
+@pytest.mark.parametrize("group", [" ", "MATHS", "maths ", "\x00", "a" * 5_000])
+def test_a_name_that_is_none_of_a_kind_promises_nothing(router: Router, group: str) -> None:
+    decision = router.route("Add 1 to 2.", quality=0.8, group=group)
+    assert decision.certificate is not None
+    assert not decision.certificate.holds
+    assert decision.model == decision.reference
+    assert "there are enough of 'maths'" in decision.certificate.reason
+
+
+def test_no_name_of_a_kind_is_all_traffic(router: Router) -> None:
+    named, plain = (router.route("Add 1 to 2.", quality=0.8, group=g) for g in ("", None))
+    assert named == plain
+
+
+@pytest.mark.parametrize("floor", [0.0, 0.69, 0.7000001, 1.0])
+def test_floors_in_between_are_kept_and_not_certified(router: Router, floor: float) -> None:
+    decision = router.route("Add 1 to 2.", quality=0.8, min_probability=floor)
+    assert decision.probability >= floor or decision.model == decision.reference
+    assert decision.floor_certificate is not None
+    assert not decision.floor_certificate.holds
+    assert "floors were calibrated at 0.7" in decision.floor_certificate.reason
+    assert not decision.certificate.holds

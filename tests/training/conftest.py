@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from router.eval.matrix import AnswerMatrix, Prompt
 from router.eval.protocol import true_energy
 from router.features import FeatureExtractor, Features, FeatureSpec
+from router.mlflow_store import open_client
 from router.pool import Pool, PoolModel
 from router.training.blocks import fit_scaler
 from router.training.fitting import FittedRouter, fit_router
@@ -183,3 +185,21 @@ def pool_file(tmp_path: Path, pool: Pool) -> Path:
     path = tmp_path / "pool.toml"
     path.write_text(pool.to_toml(), encoding="utf-8")
     return path
+
+
+@pytest.fixture(scope="session")
+def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite store of MLflow without runs: its tables take seconds to make, a copy nothing."""
+    file = tmp_path_factory.mktemp("empty") / "mlflow.db"
+    open_client(f"sqlite:///{file}").search_experiments()
+    return file
+
+
+@pytest.fixture(scope="session")
+def make_store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[], str]:
+    """Return a function that makes a store of its own and returns its tracking URI."""
+
+    def make() -> str:
+        return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('store'))}"
+
+    return make

@@ -243,9 +243,9 @@ def test_too_few_prompts_are_refused(parent: Artifact, matrix: AnswerMatrix, n: 
 
 def test_models_that_cannot_be_added_are_refused(parent: Artifact, matrix: AnswerMatrix):
     runs = with_fourth(matrix, np.arange(60))
-    with pytest.raises(ConfigError, match="'small' occurs 2 times"):
+    with pytest.raises(ConfigError, match="has the model 'small' already"):
         add(parent, runs, new=replace(NEW, name="small"))
-    with pytest.raises(ConfigError, match="'large-api' occurs 2 times"):
+    with pytest.raises(ConfigError, match="id 'large-api' already"):
         add(parent, runs, new=replace(NEW, api_id="large-api"))
     with pytest.raises(DataError, match="no model 'fifth'"):
         add(parent, runs, new=replace(NEW, name="fifth", api_id="f"))

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from router.cli.graded_runs import graded_runs
 from router.serve.decision_log import DecisionLog
 from router.training.ingest import load_runs
+from router.training.schema import RunsError
 
 MESSAGES = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Why?"}]
 
@@ -43,6 +44,51 @@ def grade(request_id: str, quality: float) -> dict[str, Any]:
 
 def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(graded_runs, [str(argument) for argument in arguments])
+
+
+def test_training_reads_the_log_itself(tmp_path: Path):
+    """As it is, beside runs from elsewhere, and gives the same as `wattroute graded-runs`."""
+    log = write_log(
+        tmp_path / "decisions.jsonl",
+        decision("wr-1", "small", MESSAGES),
+        decision("wr-2", "large", MESSAGES),
+        decision("wr-3", "large", "never graded"),
+        decision("wr-4", "small", MESSAGES),
+        grade("wr-1", 0.0),
+        grade("wr-2", 1.0),
+        grade("wr-4", 1.0),
+    )
+    read = load_runs(log)
+    found = dict(zip(read.frame["model"], read.frame["quality"], strict=True))
+    assert found == {"small": 0.5, "large": 1.0}
+    out = tmp_path / "runs.jsonl"
+    assert invoke(log, "--out", out).exit_code == 0
+    assert load_runs(out).digest == read.digest
+    (tmp_path / "more.csv").write_text("prompt,model,quality\nWhat?,small,1\n")
+    assert len(load_runs([log, tmp_path / "more.csv"]).frame) == 3
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([decision("wr-1", "small", MESSAGES)], "--log-prompts"),
+        ([decision("wr-1", "small", None), grade("wr-1", 1.0)], "--log-prompts"),
+        ([decision("wr-1", "small", MESSAGES), grade("wr-1", 7.0)], "quality"),
+    ],
+    ids=["no grade", "no prompt", "wrong grade"],
+)
+def test_a_log_without_what_training_needs(tmp_path: Path, records: list[Any], said: str):
+    log = write_log(tmp_path / "decisions.jsonl", *records)
+    with pytest.raises(RunsError, match=said):
+        load_runs(log)
+
+
+def test_a_log_that_is_broken_is_named_with_its_line(tmp_path: Path):
+    log = write_log(tmp_path / "decisions.jsonl", decision("wr-1", "small", MESSAGES))
+    with log.open("a") as file:
+        file.write("no JSON\n")
+    with pytest.raises(RunsError, match=r"row 2.*is this a decision log"):
+        load_runs(log)
 
 
 def test_graded_decisions_load_as_runs(tmp_path: Path):

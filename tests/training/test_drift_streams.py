@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from router.errors import ConfigError
-from router.monitor import Baseline
+from router.monitor import Baseline, Monitor
 from router.training.drift_streams import (
     Change,
     StreamOutcomes,
@@ -57,6 +57,25 @@ def test_a_baseline_of_the_same_prompts_allows_for_whatever_they_are_like(baseli
         simulate_streams(baseline, worse, n_streams=6, length=600, redrawn=n) for n in (0, 1_500)
     )
     assert against.false_alarms[0] > 0.5 > among.false_alarms[0]
+
+
+def test_a_stream_of_prompts_that_come_once_ends_with_them(
+    baseline: Baseline, traffic: Traffic, monkeypatch: pytest.MonkeyPatch
+):
+    graded: list[float] = []
+    add_grade = Monitor.add_grade
+
+    def noted(monitor: Monitor, model: str, probability: float, *rest: float) -> bool:
+        graded.append(probability)
+        return add_grade(monitor, model, probability, *rest)
+
+    monkeypatch.setattr(Monitor, "add_grade", noted)
+    found = simulate_streams(baseline, traffic, n_streams=1, length=5_000, once=True)
+    assert found.n_early == 0
+    assert sorted(graded) == sorted(traffic.probability.tolist())
+    graded.clear()
+    simulate_streams(baseline, traffic, n_streams=1, length=50, once=True)
+    assert len(graded) == len(set(graded)) == 50
 
 
 @pytest.mark.parametrize("kind", ["random failures", "less able"])

@@ -81,8 +81,11 @@ def test_task_labels_are_the_kinds(trained: TrainedRouter) -> None:
     assert calibration.clusters is None
 
 
-def test_without_labels_kinds_are_discovered(matrix: AnswerMatrix, pool) -> None:
-    bare = replace(matrix, tasks=("",) * len(matrix))
+@pytest.mark.parametrize("label", ["", "{}"])
+def test_without_labels_that_enough_share_kinds_are_discovered(
+    matrix: AnswerMatrix, pool, label: str
+) -> None:
+    bare = replace(matrix, tasks=tuple(label.format(i) for i in range(len(matrix))))
     found = train(bare, pool, calibration_share=0.7).artifact
     assert found.calibration is not None
     assert found.calibration.clusters is not None

@@ -68,7 +68,7 @@ def test_the_section_of_a_card(calibration: Calibration) -> None:
     widths = {line.count("|") for line in lines if line.startswith("|")}
     assert widths == {8}
     assert lines[-1] == ""
-    assert "None: no prompts were held out" in promise_section(None, "big")[2]
+    assert "None: this version was not certified" in promise_section(None, "big")[2]
 
 
 def test_the_summary_is_json(calibration: Calibration) -> None:

@@ -22,9 +22,10 @@ def test_streams_of_a_trained_router(
     words = [str(pool_file), str(runs), "--streams", "6", "--length", "500", "--drop", "0.1"]
     result = CliRunner().invoke(main, [*words, "--jobs", "1", "--json"], catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    none, exchangeable, *drifts = json.loads(result.stdout)
+    none, once, exchangeable, *drifts = json.loads(result.stdout)
     # with so few held-out prompts false alarms say little: test_monitor_drift.py bounds them
     assert (none["drift"], none["n_streams"]) == (None, 6)
+    assert once["name"] == "none, each prompt once"
     assert exchangeable["false_alarms"][0] <= 0.5
     assert [d["drift"]["kind"] for d in drifts] == [
         "random failures",

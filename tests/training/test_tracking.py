@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import logging
 import math
 import os
@@ -99,7 +100,12 @@ def test_a_training_can_be_read_back(store: Path, artifact: Path):
 
     (dataset_input,) = stored.inputs.dataset_inputs
     dataset = dataset_input.dataset
-    assert (dataset.name, dataset.source) == ("reasoning-gym", "runs.parquet")
+    assert (dataset.name, json.loads(dataset.source)) == ("reasoning-gym", {"uri": "runs.parquet"})
+    assert [column["name"] for column in json.loads(dataset.schema)["mlflow_colspec"]] == [
+        "prompt",
+        "gemma",
+        "r1",
+    ]
     assert dataset.digest == ("ab" * 32)[:36]
     assert '"digest": "' + "ab" * 32 in dataset.profile
     assert '"models": ["gemma", "r1"]' in dataset.profile
@@ -122,13 +128,15 @@ def test_a_registered_router_is_the_folder_and_no_code(store: Path, artifact: Pa
         run_id = run.run_id
         assert run.register("Bob's router", artifact) == "1"
     with MlflowTracker(uri_of(store), "registering") as run:
-        run.log_artifacts(artifact, "candidate")
+        model_id = run.log_router(artifact)
+        assert run.log_router(artifact) == model_id
         assert run.register("Bob's router", artifact) == "2"
-        assert [e.path for e in client_of(store).list_artifacts(run.run_id)] == ["candidate"]
 
     client = client_of(store)
     version = client.get_model_version("Bob's router", "1")
-    assert (version.run_id, version.source) == (run_id, f"runs:/{run_id}/router")
+    assert version.run_id == run_id
+    assert model_id in client.get_model_version("Bob's router", "2").source
+    assert "@champion" in client.get_registered_model("Bob's router").description
     fetched = Path(
         mlflow.artifacts.download_artifacts(
             artifact_uri=version.source,
@@ -137,7 +145,54 @@ def test_a_registered_router_is_the_folder_and_no_code(store: Path, artifact: Pa
         )
     )
     files = {path.relative_to(fetched).as_posix() for path in fetched.rglob("*") if path.is_file()}
-    assert files == {"manifest.json", "arrays/heads.npz"}
+    assert {name for name in files if name.startswith("data/")} == {
+        "data/router/manifest.json",
+        "data/router/arrays/heads.npz",
+    }
+    assert {Path(name).suffix for name in files} <= {"", ".json", ".npz", ".txt", ".yaml"}
+
+
+def test_figures_that_follow_are_those_of_the_router(store: Path, artifact: Path):
+    with MlflowTracker(uri_of(store), "figures", "one", "train") as run:
+        run_id = run.run_id
+        run.log_dataset("runs", "ab" * 32, 10, ["gemma"], "runs.parquet", "evaluation")
+        model_id = run.log_router(artifact)
+        run.log_metrics({"auc": 0.7})
+        run.describe("Better than **nothing**.")
+        with run.nested("knn", "head") as head:
+            head.log_metrics({"auc": 0.6})
+    client = client_of(store)
+    (metric,) = client.get_logged_model(model_id).metrics
+    assert (metric.key, metric.value, metric.run_id) == ("auc", 0.7, run_id)
+    assert (metric.dataset_name, metric.dataset_digest) == ("runs", ("ab" * 32)[:36])
+    stored = client.get_run(run_id)
+    assert [output.model_id for output in stored.outputs.model_outputs] == [model_id]
+    assert stored.data.tags["mlflow.note.content"] == "Better than **nothing**."
+    assert stored.data.tags["wattroute.kind"] == "train"
+    (context,) = stored.inputs.dataset_inputs[0].tags
+    assert (context.key, context.value) == ("mlflow.data.context", "evaluation")
+
+
+def test_a_run_can_be_written_on(store: Path):
+    with MlflowTracker(uri_of(store), "sittings", "sweep") as run:
+        first = run.run_id
+        run.log_params({"seed": 1})
+    with MlflowTracker(uri_of(store), "sittings", "sweep", run_id=first) as run:
+        assert run.run_id == first
+        run.log_params({"seed": 1})
+        run.log_metrics({"n_trials": 2})
+    stored = client_of(store).get_run(first)
+    assert (stored.info.status, stored.data.metrics) == ("FINISHED", {"n_trials": 2.0})
+    with pytest.raises(ConfigError, match="nowhere"):
+        MlflowTracker(uri_of(store), "sittings", "sweep", run_id="nowhere").__enter__()
+
+
+def test_an_experiment_says_what_its_figures_are(store: Path):
+    with MlflowTracker(uri_of(store), "described"):
+        pass
+    tags = client_of(store).get_experiment_by_name("described").tags
+    assert "log_energy_ratio" in tags["mlflow.note.content"]
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
 
 
 @pytest.mark.parametrize(
@@ -298,8 +353,10 @@ def test_the_null_tracker_does_nothing(tmp_path: Path, monkeypatch: pytest.Monke
         run.log_metrics({"auc": math.nan})
         run.log_dataset("runs", "00", 1, [], "")
         run.log_artifacts(tmp_path / "none")
-        with run.nested("knn") as head:
+        run.describe("nothing")
+        with run.nested("knn", "head") as head:
             head.log_metrics({"auc": 0.5})
+        assert run.log_router(tmp_path / "none") is None
         assert run.register("router", tmp_path / "none") is None
     assert list(tmp_path.iterdir()) == []
 

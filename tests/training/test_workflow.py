@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 
 from router import Router
+from router.artifact import artifact_digest
 from router.errors import ConfigError, DataError
 from router.eval.matrix import AnswerMatrix
 from router.features import FeatureExtractor, FeatureSpec
-from router.training.tracking import MlflowTracker, NullTracker
+from router.training.tracker import NullTracker
+from router.training.tracking import MlflowTracker
 from router.training.workflow import TrainingJob, run_training
 
 DIGEST = "cd" * 32
@@ -91,7 +93,12 @@ def test_one_run_a_training_and_one_below_it_a_head(tracked: Tracked):
     for run in tracked.nested:
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.params["head"] == run.info.run_name
-        assert {"brier", "log_energy_ratio", "weight"} == set(run.data.metrics)
+        assert run.data.tags["wattroute.kind"] == "head"
+        assert set(run.data.metrics) == {
+            "out_of_fold_brier",
+            "out_of_fold_log_energy_ratio",
+            "weight",
+        }
 
 
 def test_parameters_and_data_are_written_down(tracked: Tracked):
@@ -104,7 +111,9 @@ def test_parameters_and_data_are_written_down(tracked: Tracked):
     assert DIGEST.startswith(given.dataset.digest)
     profile = json.loads(given.dataset.profile)
     assert (profile["digest"], profile["n_prompts"]) == (DIGEST, 80)
-    assert given.dataset.source == "Made up."
+    assert json.loads(given.dataset.source) == {"uri": "Made up."}
+    assert params["reference"] == "large-api"
+    assert params["router_digest"] == artifact_digest(tracked.job.out)
 
 
 def test_the_figures_of_the_protocol_are_written_down(tracked: Tracked):
@@ -117,36 +126,36 @@ def test_the_figures_of_the_protocol_are_written_down(tracked: Tracked):
         "auc",
         "brier",
         "ece",
-        "ece_floor",
         "length_error",
         "decision_us_p50",
         "train_s",
         "artifact_mb",
-        "out_of_fold.log_energy_ratio",
+        "out_of_fold_log_energy_ratio",
     ):
         assert np.isfinite(metrics[name]), name
+    assert metrics["log_energy_ratio_low"] < metrics["log_energy_ratio"]
+    assert len(metrics) <= 30  # a table of runs with more columns is not read
+    assert "zero router" in tracked.parent.data.tags["mlflow.note.content"]
 
 
 def test_router_and_report_are_stored_with_the_run(tracked: Tracked):
-    assert tracked.files() == {"router", "report"}
-    assert {path.name for path in tracked.job.out.iterdir()} == {
-        path.partition("/")[2] for path in tracked.files("router")
-    }
+    assert tracked.files() == {"report"}
+    (output,) = tracked.parent.outputs.model_outputs
+    model = tracked.client.get_logged_model(output.model_id)
+    assert (model.name, model.source_run_id) == ("router", tracked.parent.info.run_id)
+    assert {"log_energy_ratio", "auc"} <= {metric.key for metric in model.metrics}
     assert {"report/report.html", "report/report.md", "report/report.json"} <= tracked.files(
         "report"
     )
 
 
-def test_the_router_is_registered_and_works(tracked: Tracked, tmp_path: Path):
+def test_the_router_is_registered_and_works(tracked: Tracked, monkeypatch: pytest.MonkeyPatch):
     version = tracked.client.get_model_version("three models", "1")
     assert version.run_id == tracked.parent.info.run_id
-    fetched = mlflow.artifacts.download_artifacts(
-        artifact_uri=version.source,
-        dst_path=str(tmp_path),
-        tracking_uri=tracked.client.tracking_uri,
-    )
-    decisions = [Router.load(folder).route("Add 1 to 2.") for folder in (fetched, tracked.job.out)]
-    assert decisions[0] == decisions[1]
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracked.client.tracking_uri)
+    expected = Router.load(tracked.job.out).route("Add 1 to 2.")
+    for uri in ("models:/three models/1", f"runs:/{tracked.parent.info.run_id}"):
+        assert Router.load(uri).route("Add 1 to 2.") == expected
 
 
 def test_the_card_has_figures_with_intervals(tracked: Tracked):
@@ -191,7 +200,7 @@ def test_without_splits(make_job, tmp_path: Path):
     tracker = Recorder()
     _, result = run_training(make_job(tmp_path / "r", n_splits=0), tracker, lambda line: None)
     assert result is None
-    assert tracker.metrics == {"out_of_fold.log_energy_ratio"}
+    assert tracker.metrics == {"out_of_fold_log_energy_ratio"}
     assert Router.load(tmp_path / "r").reference == "large-api"
 
 

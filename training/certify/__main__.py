@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 
 import click
 
+from router.errors import WattRouteError
 from router.training.certify.paired import METHODS
-from router.training.certify.simulate import population_of, render_cells, simulate
+from router.training.certify.population import population_of
+from router.training.certify.simulate import render_cells, simulate
 from router.training.commands.options import (
     jobs_option,
     json_option,
@@ -50,8 +53,12 @@ def simulate_promise(
     were wrong and what energy the promise costs. Exits with 1 if more were wrong than may be.
     """
     say = progress_printer()
-    loaded = load_pool_runs((), pool_file, "error", say)
-    population = population_of(loaded.matrix, loaded.pool, seed=seed, n_jobs=jobs, progress=say)
+    try:
+        loaded = load_pool_runs((), pool_file, "error", say)
+        population = population_of(loaded.matrix, loaded.pool, seed=seed, n_jobs=jobs, progress=say)
+    except (WattRouteError, OSError) as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)
     cells = simulate(population, sizes=sizes, draws=draws, method=method, seed=seed, progress=say)
     if as_json:
         click.echo(json.dumps([cell.to_dict() for cell in cells], indent=1))

@@ -1,7 +1,8 @@
-"""Kinds of prompts that get promises of their own: task labels, or clusters for want of them."""
+"""Kinds of prompts that get promises of their own: task labels that enough share, or clusters."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,10 @@ from router.blocks import BlockScaler
 from router.clusters import PromptClusters
 from router.features import Features
 
-__all__ = ["discover_kinds", "labelled"]
+__all__ = ["MIN_PROMPTS_A_KIND", "discover_kinds", "labelled"]
+
+MIN_PROMPTS_A_KIND = 50
+"""Calibration prompts below which a kind gets no promise of its own."""
 
 _LABELLED = 0.5
 _PROMPTS_A_CLUSTER = 120
@@ -20,8 +24,21 @@ _MAX_ROWS = 5_000
 
 
 def labelled(tasks: Sequence[str]) -> bool:
-    """Whether at least half of the prompts have a task label."""
-    return sum(map(bool, tasks)) >= _LABELLED * len(tasks)
+    """Whether at least half of the prompts have a task label that could get a promise.
+
+    Parameters
+    ----------
+    tasks : sequence of str
+        Label of each calibration prompt; empty where there is none.
+
+    Examples
+    --------
+    >>> labelled(["maths"] * 60 + [""] * 40), labelled([f"task {i}" for i in range(100)])
+    (True, False)
+    """
+    counts = Counter(task for task in tasks if task)
+    shared = sum(count for count in counts.values() if count >= MIN_PROMPTS_A_KIND)
+    return shared >= _LABELLED * len(tasks)
 
 
 def discover_kinds(

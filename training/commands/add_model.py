@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from router import Router
 from router.artifact import CARD_FILE, Artifact, artifact_digest, write_artifact
 from router.cli.options import unused_seed_option
 from router.energy import Catalogue
-from router.errors import ConfigError
+from router.errors import ConfigError, DataError
 from router.pool import PoolModel, load_pool
 from router.router import router_folder
 from router.training.add_model import AddedModel
@@ -23,6 +24,8 @@ from router.training.commands.options import json_option, on_bad_option, progres
 from router.training.ingest import load_runs
 
 __all__ = ["add_model"]
+
+_MANY_UNLIKE = 0.2
 
 
 @click.command(
@@ -73,21 +76,26 @@ def add_model(
     serve as a sample of traffic. `wattroute select-prompts` proposes which prompts to grade.
 
     The result is a new version of the router that names its parent. It promises nothing until
-    `wattroute calibrate` has certified it with runs of all its models; until then it serves what
-    is estimated to keep a bar, with a warning.
+    `wattroute calibrate` has certified it, with runs of all its models on prompts that neither
+    training nor this command has used; until then it serves what is estimated to keep a bar, with
+    a warning.
     """
     say = progress_printer()
     parent = router_folder(folder)
     if Path(out).resolve() == parent.resolve():
         raise ConfigError(f"--out {out} is the router itself: choose another folder")
+    if Path(out).is_file():
+        raise ConfigError(f"--out {out} is a file: choose a folder")
     if row is not None and pool_file is not None:
         raise ConfigError("give either --catalogue or --pool")
-    new = _from_pool(model, pool_file) if pool_file else _from_catalogue(model, row)
-    if api_id is not None:
-        new = replace(new, api_id=api_id)
     artifact = Router.load(folder).artifact
     table = load_runs(runs, on_bad="skip" if on_bad == "skip" else "error")
     say(table.summary())
+    if model not in table.models:
+        raise DataError(f"the runs have no model {model!r}: {_hint(model, table.models)}")
+    new = _from_pool(model, pool_file) if pool_file else _from_catalogue(model, row)
+    if api_id is not None:
+        new = replace(new, api_id=api_id)
     widened, added = add_to_router(
         artifact,
         table.to_matrix(),
@@ -99,11 +107,8 @@ def add_model(
     card = (parent / CARD_FILE).read_text(encoding="utf-8")
     write_artifact(widened, out, _card(card, widened, added))
     say(f"new version written to {out}")
-    if added.n_alone:
-        say(
-            f"{added.n_alone:,} prompts were trained on and have no grade of another model: what "
-            "is expected of the new one is too bold; give the other runs, too"
-        )
+    for line in _cautions(added):
+        say(line)
     if as_json:
         summary = {"router": out, "parent": widened.lineage["parent"], "api_id": new.api_id}
         click.echo(json.dumps(summary | added.to_dict(), indent=1))
@@ -116,10 +121,36 @@ def _from_pool(name: str, pool_file: str) -> PoolModel:
     """Return the model of that name in a pool file."""
     models = {model.name: model for model in load_pool(pool_file).models}
     if name not in models:
-        close = difflib.get_close_matches(name, models, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(models)}"
-        raise ConfigError(f"{pool_file} has no model {name!r}: {hint}")
+        raise ConfigError(f"{pool_file} has no model {name!r}: {_hint(name, models)}")
     return models[name]
+
+
+def _hint(name: str, models: Iterable[str]) -> str:
+    """Say what was meant, or what there is."""
+    known = list(models)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+
+
+def _cautions(added: AddedModel) -> list[str]:
+    """Say what makes the figures of the new model worse than they look."""
+    lines = []
+    if added.n_alone:
+        lines.append(
+            f"{added.n_alone:,} prompts were trained on and have no grade of another model: what "
+            "is expected of the new one is too bold; give the other runs, too"
+        )
+    if added.n_unlike > _MANY_UNLIKE * added.n_graded:
+        lines.append(
+            f"{added.n_unlike:,} of the {added.n_graded:,} graded prompts are unlike those that "
+            "the router was trained on, so they say little: grade prompts that "
+            "`wattroute select-prompts` proposes"
+        )
+    if added.assumed_tokens:
+        lines.append(
+            "the runs have no completion tokens of it: its lengths, and so its energy, are assumed"
+        )
+    return lines
 
 
 def _from_catalogue(name: str, row: str | None) -> PoolModel:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
+from router.artifact import read_artifact
+from router.calibration import Calibration
 from router.errors import ConfigError
+from router.eval.baselines import default_baselines
+from router.eval.baselines.written_rules import WrittenRules
 from router.eval.benchmark import run_benchmark
 from router.eval.report import render_benchmark, render_curve, write_report
-from router.pool import load_pool
+from router.eval.report.runs_section import runs_sections
+from router.eval.runs_description import describe_runs
+from router.pool import Pool, load_pool
+from router.router import router_folder
+from router.rules import TaskRules
 from router.training.commands.options import (
     jobs_option,
     json_option,
@@ -21,9 +30,11 @@ from router.training.commands.options import (
     progress_printer,
     seed_option,
 )
-from router.training.default_runs import DEFAULT_POOL_FILE, load_default_runs
+from router.training.commands.tracking_options import StartRun, tracking_options
+from router.training.default_runs import DEFAULT_DATA, DEFAULT_POOL_FILE, load_default_runs
 from router.training.learning_curve import run_learning_curve
 from router.training.method import LearnedRouter
+from router.training.tracked_figures import log_benchmark, run_params
 
 __all__ = ["benchmark"]
 
@@ -34,6 +45,8 @@ Examples:
   wattroute benchmark pool.toml
   wattroute benchmark pool.toml --seeds 10 --report report/ --decisions decisions.parquet
   wattroute benchmark pool.toml --learning-curve --report report/
+  wattroute benchmark pool.toml --report report/ --router my-router --no-prompts
+  wattroute benchmark pool.toml --rules rules.toml
   wattroute benchmark --default-runs --json
 """
 )
@@ -48,6 +61,24 @@ Examples:
     help="Number of splits, with seeds from --seed upwards.",
 )
 @click.option("--report", metavar="DIR", help="Write report.html, report.md and report.json here.")
+@click.option(
+    "--prompts/--no-prompts",
+    default=True,
+    show_default=True,
+    help="Show the texts of the worst decisions' prompts in the report and the JSON.",
+)
+@click.option(
+    "--router",
+    "router_dir",
+    metavar="DIR",
+    help="Show in the report what this stored router of the same models promises.",
+)
+@click.option(
+    "--rules",
+    "rules_file",
+    metavar="RULES.toml",
+    help="Compare with these task rules too, as `wattroute serve` takes them.",
+)
 @click.option("--decisions", metavar="FILE.parquet", help="Write every decision here.")
 @click.option(
     "--learning-curve",
@@ -56,6 +87,7 @@ Examples:
     help="Measure with fewer training prompts too, as `wattroute learning-curve` does.",
 )
 @click.option("--encoder", default="static", show_default=True, metavar="NAME", help="As in train.")
+@tracking_options
 @on_bad_option
 @jobs_option
 @seed_option
@@ -66,9 +98,13 @@ def benchmark(
     default_runs: bool,
     seeds: int,
     report: str | None,
+    prompts: bool,
+    router_dir: str | None,
+    rules_file: str | None,
     decisions: str | None,
     with_curve: bool,
     encoder: str,
+    start_run: StartRun,
     on_bad: str,
     jobs: int,
     seed: int,
@@ -89,20 +125,42 @@ def benchmark(
         loaded_default = load_default_runs(cache_dir=Path(".wattroute"), n_jobs=jobs)
         say(loaded_default.summary())
         pool, matrix = load_pool(DEFAULT_POOL_FILE), loaded_default.runs.to_matrix()
+        digest, data = loaded_default.runs.digest, DEFAULT_DATA
     elif pool_file is None:
         raise click.UsageError("give a POOL.toml or --default-runs")
     else:
         loaded = load_pool_runs(runs, pool_file, on_bad, say)
         pool, matrix = loaded.pool, loaded.matrix
+        digest = loaded.runs.digest
+        data = ", ".join(Path(name).name for name in loaded.runs.files)
+    calibration = None if router_dir is None else _promises(router_dir, pool, say)
+    baselines = None
+    if rules_file is not None:
+        written = WrittenRules(TaskRules.load(rules_file, pool=pool), pool)
+        baselines = (*default_baselines(), written)
     extractor = make_extractor(encoder, matrix)
-    result = run_benchmark(
-        matrix,
-        pool,
-        LearnedRouter(pool, extractor, n_jobs=jobs),
-        seeds=range(seed, seed + seeds),
-        extractor=extractor,
-        progress=say,
-    )
+    with start_run(f"benchmark {pool.name}", "benchmark") as run:
+        run.log_params(
+            run_params(
+                pool,
+                data_digest=digest,
+                n_prompts=len(matrix),
+                seed=seed,
+                n_splits=seeds,
+                features=extractor.spec,
+            )
+        )
+        run.log_dataset(pool.name, digest, len(matrix), list(matrix.models), data, "evaluation")
+        result = run_benchmark(
+            matrix,
+            pool,
+            LearnedRouter(pool, extractor, n_jobs=jobs),
+            seeds=range(seed, seed + seeds),
+            extractor=extractor,
+            baselines=baselines,
+            progress=say,
+        )
+        log_benchmark(run, result)
     curve = None
     if with_curve:
         curve = run_learning_curve(
@@ -114,13 +172,20 @@ def benchmark(
             progress=say,
         )
     if report is not None:
-        write_report(result, report, curve)
+        write_report(
+            result,
+            report,
+            curve,
+            calibration=calibration,
+            runs=runs_sections(describe_runs(matrix, pool, seeds=result.seeds)),
+            prompts=prompts,
+        )
         say(f"report written to {report}")
     if decisions is not None:
         result.write_decisions(decisions)
         say(f"decisions written to {decisions}")
     if as_json:
-        found = result.to_dict()
+        found = result.to_dict(prompts=prompts)
         if curve is not None:
             found["learning_curve"] = curve.to_dict()
         click.echo(json.dumps(found, indent=1))
@@ -128,3 +193,16 @@ def benchmark(
     click.echo(render_benchmark(result))
     if curve is not None:
         click.echo(render_curve(curve))
+
+
+def _promises(folder: str, pool: Pool, say: Callable[[str], None]) -> Calibration | None:
+    """Read what a stored router promises."""
+    artifact = read_artifact(router_folder(folder))
+    if sorted(artifact.pool.names) != sorted(pool.names):
+        raise ConfigError(
+            f"--router {folder}: it chooses between {', '.join(artifact.pool.names)}, the pool "
+            f"{pool.name!r} has {', '.join(pool.names)}: give a router of the same models"
+        )
+    if artifact.calibration is None:
+        say(f"{folder} was never calibrated: the report has no certificates")
+    return artifact.calibration

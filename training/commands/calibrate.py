@@ -68,6 +68,8 @@ def calibrate(
     parent = router_folder(folder)
     if Path(out).resolve() == parent.resolve():
         raise ConfigError(f"--out {out} is the router itself: choose another folder")
+    if Path(out).is_file():
+        raise ConfigError(f"--out {out} is a file: choose a folder")
     artifact = Router.load(folder).artifact
     table = load_runs(runs, on_bad="skip" if on_bad == "skip" else "error")
     say(table.summary())

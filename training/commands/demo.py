@@ -85,7 +85,7 @@ def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
         n_splits=0,
         n_jobs=jobs,
     )
-    run_training(job, tracker, say)
+    trained, _ = run_training(job, tracker, say)
 
     say(f"3 of 4: benchmark on {seeds} splits, each with a router of its own")
     result = run_benchmark(
@@ -96,7 +96,7 @@ def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
         extractor=extractor,
         progress=say,
     )
-    write_report(result, folder / "report")
+    write_report(result, folder / "report", calibration=trained.artifact.calibration)
 
     say("4 of 4: three prompts")
     router = Router.load(folder / "router")

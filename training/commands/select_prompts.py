@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import IO, Any
 
@@ -102,6 +103,8 @@ def select_prompts(
     artifact, files = _router(paths)
     if not files:
         raise ConfigError("give files of prompts or runs to choose from after the router's folder")
+    if out is not None and any(Path(out).resolve() == Path(file).resolve() for file in files):
+        raise ConfigError(f"--out {out} is what is chosen from: choose another file")
     candidates = _load(files, model, on_bad, say)
     say(f"features of {len(candidates.prompts):,} prompts")
     found = choose_prompts(
@@ -144,7 +147,14 @@ def _router(paths: tuple[str, ...]) -> tuple[Artifact | None, tuple[str, ...]]:
 def _load(
     files: tuple[str, ...], model: str | None, on_bad: str, say: Callable[[str], None]
 ) -> _Candidates:
-    if all(_has_no_grades(Path(file)) for file in files):
+    bare = [file for file in files if _has_no_grades(Path(file))]
+    if bare and len(bare) < len(files):
+        graded_file = next(file for file in files if file not in bare)
+        raise ConfigError(
+            f"{bare[0]} has prompts without grades and {graded_file} is of another kind: give "
+            "either prompts or runs"
+        )
+    if bare:
         if model is not None:
             raise ConfigError("--model needs runs: prompts without grades have none of any model")
         return _of_prompts([prompt for file in files for prompt in read_prompts(file)])
@@ -156,7 +166,10 @@ def _load(
         graded = (
             ~np.isnan(matrix.columns([model]).quality[:, 0]) if model in matrix.models else None
         )
-        say(f"{0 if graded is None else int(graded.sum()):,} prompts are graded for {model!r}")
+        close = [] if model in matrix.models else get_close_matches(model, matrix.models, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        n_graded = 0 if graded is None else int(graded.sum())
+        say(f"{n_graded:,} prompts are graded for {model!r}{hint}")
     named = zip(matrix.prompt_ids, matrix.tasks, matrix.prompts, strict=True)
     return _Candidates(
         prompts=matrix.prompts,

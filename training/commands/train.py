@@ -142,7 +142,8 @@ def train(
     )
     tracker: Tracker = NullTracker()
     if not no_tracking:
-        tracker = MlflowTracker(tracking_uri, experiment, run_name=f"train {pool.name}")
+        name = f"train {pool.name} seed {seed}"
+        tracker = MlflowTracker(tracking_uri, experiment, run_name=name, kind="train")
     trained, result = run_training(job, tracker, say)
     evidence = trained.fitted.evidence
     reference = pool.models[trained.fitted.reference]

@@ -11,11 +11,20 @@ from router.training.certify.kinds import discover_kinds, labelled
 
 
 @pytest.mark.parametrize(
-    ("tasks", "expected"),
-    [(["a", "b", ""], True), (["a", "", ""], False), (["", ""], False), (["a"], True)],
+    ("counts", "expected"),
+    [
+        ({"a": 60, "b": 60, "": 100}, True),
+        ({"a": 60, "": 61}, False),
+        ({"": 90}, False),
+        ({"a": 50}, True),
+        ({"a": 49}, False),
+        ({"a": 60, **{f"rare {i}": 1 for i in range(70)}}, False),
+    ],
 )
-def test_half_of_the_prompts_must_have_a_label(tasks: list[str], expected: bool) -> None:
-    assert labelled(tasks) == expected
+def test_half_of_the_prompts_must_have_a_label_that_enough_share(
+    counts: dict[str, int], expected: bool
+) -> None:
+    assert labelled([task for task, n in counts.items() for _ in range(n)]) == expected
 
 
 def test_clusters_are_the_kinds_of_prompts(problem) -> None:

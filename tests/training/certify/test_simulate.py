@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from math import sqrt
 
 import numpy as np
@@ -9,13 +10,8 @@ from click.testing import CliRunner
 
 from router.dial import PoolMeans
 from router.training.certify.__main__ import simulate_promise
-from router.training.certify.simulate import (
-    Cell,
-    Population,
-    population_of,
-    render_cells,
-    simulate,
-)
+from router.training.certify.population import Population, population_of
+from router.training.certify.simulate import Cell, render_cells, simulate
 
 
 def _ladder(n: int, seed: int, *, fractions: bool = False) -> tuple[np.ndarray, ...]:
@@ -120,6 +116,30 @@ def test_what_the_population_itself_would_allow(population: Population) -> None:
     assert 0 < energies[0] < energies[2] < 1
 
 
+def test_no_test_of_paired_differences_does_without_a_margin(population: Population) -> None:
+    path = population.path(500)
+    few, some, many = (population.ideal_energy(path, n, 0.95, 0.1) for n in (50, 500, 10**9))
+    assert few > some > many
+    # it sees what the path has on the whole population, and no more
+    assert population.least_energy(0.95) <= many * 1.05
+    assert population.ideal_energy(path, 500, 0.95, 0.01) > some
+    assert population.ideal_energy((), 500, 0.95, 0.1) == 1.0
+    cell = simulate(population, sizes=(500,), bars=(0.95,), errors=(0.1,), draws=2)[0]
+    assert cell.ideal_ratio == pytest.approx(some / population.least_energy(0.95))
+
+
+def test_what_the_expectations_explain_of_the_differences(population: Population) -> None:
+    assert 0.0 < population.explained(0.9) < 1.0
+    told = replace(population, expected_quality=population.quality)
+    assert told.explained(0.95) == pytest.approx(1.0)
+    rng = np.random.default_rng(0)
+    blind = replace(population, expected_quality=rng.random(population.quality.shape))
+    assert blind.explained(0.7) < 0.05
+    said: list[str] = []
+    simulate(population, sizes=(100,), bars=(0.9,), draws=1, progress=said.append)
+    assert f"{population.explained(0.9):.3f} at 0.9" in said[0]
+
+
 def test_the_table_has_a_row_for_each_cell(population: Population) -> None:
     cells = simulate(population, sizes=(200,), bars=(0.9,), draws=5)
     lines = render_cells(cells).splitlines()
@@ -146,4 +166,4 @@ def test_the_command_prints_the_table(make_matrix, make_frame, pool, tmp_path) -
     assert result.exit_code in (0, 1), result.output
     cells = json.loads(result.stdout)
     assert len(cells) == 6
-    assert {"n", "bar", "broken", "energy_ratio"} <= set(cells[0])
+    assert {"n", "bar", "broken", "energy_ratio", "ideal_ratio"} <= set(cells[0])

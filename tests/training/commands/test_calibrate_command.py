@@ -36,7 +36,7 @@ def test_a_new_version_with_promises(here, router: Path, runs: Path) -> None:
     card = Path("better/README.md").read_text(encoding="utf-8")
     assert card.count("## Promise\n") == 1
     assert "prompts that training did not see" in card
-    assert "None: no prompts were held out" not in card
+    assert "None: this version was not certified" not in card
     assert card.index("## Figures") < card.index("## Promise") < card.index("## Limits")
 
 
@@ -64,13 +64,14 @@ def test_nothing_certified_is_a_finding(here, router: Path, runs: Path) -> None:
 
 def test_prompts_of_the_training_do_not_count(here, router: Path) -> None:
     error = here.fails("calibrate", router, "runs.csv", "--out", "same")
-    assert error == "no prompt is left to certify on: 60 trained on"
+    assert error.startswith("no prompt is left to certify on (60 trained on): grade every model")
     assert not Path("same").exists()
 
 
 def test_a_router_is_not_overwritten_by_its_child(here, router: Path, runs: Path) -> None:
     assert "is the router itself" in here.fails("calibrate", router, runs, "--out", "mine")
     assert "is the router itself" in here.fails("calibrate", router, runs, "--out", "./mine/.")
+    assert "runs.csv is a file" in here.fails("calibrate", router, runs, "--out", "runs.csv")
 
 
 def test_wrong_usage_is_one_line(here, router: Path, runs: Path) -> None:

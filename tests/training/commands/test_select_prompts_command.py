@@ -83,16 +83,77 @@ def test_what_is_graded_of_a_model_is_not_asked_again(here):
     ("words", "message"),
     [
         (["router"], "give files of prompts or runs"),
-        (["runs.csv", "--n", 61], "60 distinct prompts to choose from: 61 are asked for"),
+        (["runs.csv", "--n", 61], "60 distinct prompts to choose from, 61 are asked for"),
         (["runs.csv", "--out", "best.txt"], "must end in .jsonl, .ndjson or .csv"),
         (["bad.jsonl"], "bad.jsonl"),
         (["bare.jsonl", "--model", "small"], "--model needs runs"),
         (["bad-router", "runs.csv"], "bad-router"),
+        (["bare.jsonl", "--n", 1, "--out", "bare.jsonl"], "is what is chosen from"),
+        (["runs.csv", "--n", 1, "--out", "./runs.csv"], "is what is chosen from"),
+        (["runs.csv", "bare.jsonl", "--n", 1], "either prompts or runs"),
+        (["bare.jsonl", "--n", 2], "1 distinct prompts to choose from, 2 are asked for"),
+        (["typo.jsonl"], "did you mean 'promt'?"),
+        (["empty.jsonl"], "no prompts"),
+        (["runs.csv", "--n", 1, "--out", "no/where.jsonl"], "no/where.jsonl"),
+        (["router", "few.csv", "--model", "small", "--n", 3], "0 distinct prompts"),
     ],
 )
 def test_wrong_input_is_one_line(here, words: list[str], message: str):
     Path("bad.jsonl").write_text("not json\n", encoding="utf-8")
-    Path("bare.jsonl").write_text('{"prompt": "Why?"}\n', encoding="utf-8")
+    Path("bare.jsonl").write_text('{"prompt": "Why?"}\n{"prompt": "why? "}\n', encoding="utf-8")
+    Path("typo.jsonl").write_text('{"promt": "Why?"}\n', encoding="utf-8")
+    Path("empty.jsonl").write_text("\n", encoding="utf-8")
+    here.frame.head(30).to_csv("few.csv", index=False)
     Path("bad-router").mkdir(exist_ok=True)
     Path("bad-router/manifest.json").write_text("{}", encoding="utf-8")
     assert message in here.fails("select-prompts", *words)
+
+
+@pytest.mark.parametrize("n", ["0", "-3", "many", "1.5"])
+def test_a_number_that_is_none_is_refused(here, n: str):
+    result = here.run("select-prompts", "runs.csv", "--n", n, code=2)
+    assert "--n" in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_folder_that_is_no_router_is_a_folder_of_runs(here):
+    result = here.run("select-prompts", "nowhere", "runs.csv", code=2)
+    assert "nowhere: there is no such file or folder" in result.stderr
+    Path("some-runs").mkdir(exist_ok=True)
+    here.frame.to_csv("some-runs/a.csv", index=False)
+    assert len(here.run("select-prompts", "some-runs", "--n", 4).stdout.splitlines()) == 4
+
+
+def test_a_mistyped_model_is_pointed_out(here):
+    words = ("select-prompts", "router", "runs.csv", "--model", "smal", "--n", 2)
+    assert "0 prompts are graded for 'smal'; did you mean 'small'?" in here.run(*words).stderr
+
+
+def test_bad_grades_are_named_and_the_prompt_is_left_out(here):
+    bad = here.frame.astype({"quality": object})
+    bad.iloc[0, bad.columns.get_loc("quality")] = "NaN"
+    bad.to_csv("nan.csv", index=False)
+    words = ("select-prompts", "router", "nan.csv", "--n", 3)
+    assert "nan.csv, row 1, field 'quality'" in here.run(*words, code=2).stderr
+    assert len(here.run(*words, "--on-bad", "skip").stdout.splitlines()) == 3
+    # a prompt with two grades of one answer
+    rows = here.frame.head(1)
+    twice = pd.concat([here.frame, rows.assign(quality=1.0 - rows["quality"])])
+    twice.to_csv("twice.csv", index=False)
+    failed = here.run("select-prompts", "router", "twice.csv", "--n", 3, code=2)
+    assert "for the same prompt and model" in failed.stderr
+
+
+def test_what_was_selected_can_be_graded_and_added(here):
+    here.run("select-prompts", "router", "runs.csv", "--n", 30, "--out", "ask.jsonl")
+    prompts = read_prompts("ask.jsonl")
+    rows = [
+        {"prompt_id": p.prompt_id, "prompt": p.prompt, "model": "Qwen2.5-7B-Instruct"}
+        | {"quality": float(p.task != "puzzles"), "completion_tokens": 40}
+        for p in prompts
+    ]
+    pd.DataFrame(rows).to_csv("answers.csv", index=False)
+    words = ("runs.csv", "answers.csv", "--model", "Qwen2.5-7B-Instruct", "--json")
+    found = json.loads(here.run("add-model", "router", *words, "--out", "more").stdout)
+    assert (found["n_graded"], found["n_alone"]) == (30, 0)
+    assert found["n_trained_on"] == 30

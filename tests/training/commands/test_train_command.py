@@ -61,8 +61,8 @@ def test_training_is_tracked_and_registered(here, monkeypatch: pytest.MonkeyPatc
     seen: list[object] = []
 
     class Tracker(NullTracker):
-        def __init__(self, *arguments: object, run_name: str) -> None:
-            seen.append((*arguments, run_name))
+        def __init__(self, *arguments: object, run_name: str, kind: str) -> None:
+            seen.append((*arguments, run_name, kind))
 
         def register(self, model_name: str, folder: str | Path) -> None:
             seen.append((model_name, str(folder)))
@@ -70,10 +70,10 @@ def test_training_is_tracked_and_registered(here, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("router.training.commands.train.MlflowTracker", Tracker)
     words = ("train", "runs.csv", "--pool", "pool.toml", "--out", "c", "--splits", 0)
     here.run(*words)
-    assert seen == [(None, "wattroute", "train three")]
+    assert seen == [(None, "wattroute", "train three seed 0", "train")]
     seen.clear()
     here.run(*words, "--tracking-uri", "sqlite:///x.db", "--experiment", "e", "--register", "r")
-    assert seen == [("sqlite:///x.db", "e", "train three"), ("r", "c")]
+    assert seen == [("sqlite:///x.db", "e", "train three seed 0", "train"), ("r", "c")]
 
 
 def test_without_a_pool_file_the_catalogue_says_the_energy(here):

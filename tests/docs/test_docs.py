@@ -1,0 +1,275 @@
+"""The documentation hangs together: navigation, links, blocks, options, figures."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import tomllib
+from contextlib import nullcontext, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import pytest
+import yaml
+
+from router.cli import main
+from router.errors import ConfigError
+from router.pool import load_pool
+from router.rules import TaskRules
+
+LANGUAGES = {"", "console", "json", "python", "sh", "text", "toml"}
+# why a block may be left out of the tests that run it
+REASONS = (
+    "needs a GPU",
+    "needs a key",
+    "needs a server of your own",
+    "needs the network",
+    "needs a browser",
+    "needs another program",
+    "runs in tests/",
+    "takes minutes",
+)
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def nav_pages(entries: Any) -> list[str]:
+    """Return the pages of a nav, in order."""
+    if isinstance(entries, str):
+        return [entries]
+    values = entries.values() if isinstance(entries, dict) else entries
+    return [page for entry in values for page in nav_pages(entry)]
+
+
+def settings() -> Any:
+    return yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+
+
+def test_every_page_is_in_the_navigation(docs: Any):
+    listed = nav_pages(settings()["nav"])
+    assert sorted(listed) == sorted(
+        page.removeprefix("docs/") for page in docs.PAGES if page != "README.md"
+    )
+    assert listed[0] == "index.md"
+
+
+def test_the_site_is_strict_and_fetches_nothing():
+    found = settings()
+    assert found["strict"] is True
+    assert found["theme"]["font"] is False
+    checks = found["validation"].copy()
+    assert set(checks.pop("nav").values()) | set(checks.values()) == {"warn"}
+    assert "extra_javascript" not in found
+    assert "extra_css" not in found
+
+
+def test_links_resolve(docs: Any, page: str):
+    for link in docs.links_of(page):
+        if re.match(r"(https?|mailto):", link):
+            continue
+        target, _, anchor = unquote(link).partition("#")
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), f"{page}: {link}: there is no such file"
+        if page != "README.md" and not path.resolve().is_relative_to(ROOT):
+            pytest.fail(f"{page}: {link} leads out of the project")
+        if anchor:
+            name = path.resolve().relative_to(ROOT).as_posix()
+            assert anchor in set(docs.headings_of(name)), f"{page}: {link}: no such heading"
+
+
+def test_pages_begin_with_one_title(docs: Any, page: str):
+    titles = re.findall(r"^# .+$", docs.prose_of(page), re.MULTILINE)
+    assert len(titles) == 1, titles
+
+
+def test_figures_are_described_and_stand_alone(docs: Any, page: str):
+    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)", docs.prose_of(page)):
+        assert len(alt) > 30, f"{page}: {target} needs a description"
+        drawn = ((ROOT / page).parent / target).read_text(encoding="utf-8")
+        assert "<title" in drawn
+        assert not re.search(r"(href|src)=|url\(['\"]?http|@import", drawn.replace("url(#", ""))
+
+
+def test_block_is_of_a_known_kind(block: Any):
+    assert block.language in LANGUAGES, block.where
+
+
+def test_what_is_not_run_says_why(block: Any):
+    if block.reason is None:
+        return
+    assert block.language in ("sh", "console", "python"), block.where
+    if elsewhere := re.match(r"runs in (tests/[\w./]+\.py)\b", block.reason):
+        assert (ROOT / elsewhere[1]).exists(), f"{block.where}: there is no {elsewhere[1]}"
+        return
+    assert block.reason.startswith(REASONS), f"{block.where}: {block.reason!r} is no reason"
+
+
+def test_few_blocks_are_left_out(docs: Any):
+    blocks = [block for page in docs.PAGES for block in docs.blocks_of(page)]
+    runnable = [block for block in blocks if block.language in ("python", "sh", "console")]
+    left_out = [block.where for block in runnable if block.reason is not None]
+    assert len(runnable) > 30
+    assert len(left_out) <= len(runnable) // 8, left_out
+
+
+def test_data_block_is_what_it_says(block: Any, tmp_path: Path):
+    if block.language == "json":
+        try:
+            json.loads(block.text)
+        except json.JSONDecodeError:
+            assert all(json.loads(line) for line in block.text.splitlines()), block.where
+    if block.language != "toml":
+        return
+    tables = tomllib.loads(block.text)
+    file = tmp_path / "block.toml"
+    file.write_text(block.text, encoding="utf-8")
+    if "rule" in tables:
+        TaskRules.load(file)
+    elif "model" in tables:
+        n_models = len(tables["model"])
+        # a part of a pool file may show one model
+        with pytest.raises(ConfigError, match="at least two") if n_models < 2 else nullcontext():
+            load_pool(file)
+
+
+def options_of(command: click.Command) -> set[str]:
+    """Return the options of a command and of the commands below it."""
+    below = command.commands.values() if isinstance(command, click.Group) else ()
+    own = {name for param in command.params for name in (*param.opts, *param.secondary_opts)}
+    return own.union({"--help", "-h"}, *map(options_of, below))
+
+
+def check_words(command: Any) -> None:
+    """Check that a command and its options exist, whatever their values."""
+    if len(command.words) == 1 or command.words[1].startswith("-"):
+        assert set(command.words[1:]) <= {"--help", "-h", "--version"}, command
+        return
+    context = click.Context(main)
+    found = main.get_command(context, command.words[1])
+    assert found is not None, f"{command}: no such command"
+    words = command.words[2:]
+    if isinstance(found, click.Group) and words and words[0] in found.commands:
+        found, words = found.commands[words[0]], words[1:]
+    given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert given <= options_of(found), f"{command}: no option {given - options_of(found)}"
+    if "..." in words or isinstance(found, click.Group) or not words:
+        return
+    # values too: required ones are there, numbers are numbers, choices are known
+    with suppress(click.exceptions.Exit):  # --help
+        try:
+            found.make_context(command.words[1], list(words))
+        except click.BadParameter as error:
+            if "does not exist" not in str(error):
+                raise AssertionError(str(command)) from error
+
+
+def test_commands_of_blocks_exist(docs: Any, block: Any):
+    if block.language not in docs.SHELL:
+        return
+    commands = docs.commands_of(block)
+    assert commands, f"{block.where}: no command"
+    for command in commands:
+        if command.program == "wattroute":
+            check_words(command)
+
+
+def test_commands_in_sentences_exist(docs: Any, page: str):
+    context = click.Context(main)
+    for command in docs.inline_commands(page):
+        name, words = command.words[1], command.words[2:]
+        found = main.get_command(context, name)
+        assert found is not None or name.startswith("-"), f"{command}: no such command"
+        given = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+        if found is not None:
+            assert given <= options_of(found), f"{command}: no option {given - options_of(found)}"
+
+
+def test_modules_that_are_run_exist(docs: Any, page: str):
+    for name in re.findall(r"python -m (router[\w.]*)", docs.read_page(page)):
+        spec = importlib.util.find_spec(name)
+        assert spec is not None, f"{page}: python -m {name}"
+        assert spec.origin is not None
+        source = Path(spec.origin)
+        if spec.submodule_search_locations:
+            source = source.with_name("__main__.py")
+        assert '__name__ == "__main__"' in source.read_text() or source.name == "__main__.py"
+
+
+def test_names_of_modules_in_sentences_exist(docs: Any, page: str):
+    for name in set(re.findall(r"`(router(?:\.\w+)+)`", docs.prose_of(page))):
+        module, _, attribute = name.rpartition(".")
+        if importlib.util.find_spec(module) is None:
+            module, _, attribute = module.rpartition(".")[0], "", name
+        try:
+            known = importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:
+            known = False
+        assert known or hasattr(importlib.import_module(module), attribute), f"{page}: {name}"
+
+
+def test_reference_pages_name_what_exists(docs: Any):
+    for page in docs.PAGES:
+        for name in re.findall(r"^::: ([\w.]+)$", docs.read_page(page), re.MULTILINE):
+            module, _, attribute = name.rpartition(".")
+            found = importlib.import_module(module)
+            assert getattr(found, attribute).__doc__, f"{page}: {name}"
+            assert attribute in found.__all__, f"{page}: {name} is not public"
+
+
+def test_public_names_are_in_the_reference(docs: Any):
+    import router
+
+    named = set(re.findall(r"^::: [\w.]+\.(\w+)$", docs.read_page("docs/api/routing.md"), re.M))
+    assert set(router.__all__) - {"WattRouteError"} <= named
+
+
+def headline_figures(docs: Any, page: str) -> dict[str, str]:
+    """Return what tables of a page say of each pool's log_energy_ratio."""
+    found: dict[str, str] = {}
+    for head, *rows in docs.tables_of(page):
+        if head[:2] == ["pool", "`log_energy_ratio`"]:
+            found |= {row[0]: re.split(r"\s", row[1])[0] for row in rows}
+    return found
+
+
+def test_headline_figures_agree(docs: Any):
+    readme = headline_figures(docs, "README.md")
+    assert len(readme) >= 6
+    for page in docs.PAGES:
+        for pool, figure in headline_figures(docs, page).items():
+            assert readme[pool] == figure, f"{page}: {pool}"
+    index = headline_figures(docs, "docs/index.md")
+    assert index == readme
+
+
+def test_energies_beside_headline_figures_follow_from_them(docs: Any):
+    import math
+
+    (table,) = (t for t in docs.tables_of("docs/index.md") if t[0][:1] == ["pool"])
+    for pool, ratio, energy in table[1:]:
+        assert energy == f"{100 * math.exp(float(ratio)):.0f} %", pool
+
+
+@pytest.mark.parametrize("figure", [r"(0\.\d) to (0\.\d) ms", r"factor of (\d) to (\d)"])
+def test_recurring_figures_agree(docs: Any, figure: str):
+    readme = set(re.findall(figure, docs.read_page("README.md").replace("\n", " ")))
+    for page in ("docs/index.md", "docs/faq.md", "docs/architecture.md", "docs/oxlo.md"):
+        found = set(re.findall(figure, docs.read_page(page).replace("\n", " ")))
+        assert found <= readme, page
+
+
+def test_energies_of_bars_are_those_of_the_model_card(docs: Any):
+    (table,) = (t for t in docs.tables_of("docs/quality-bar.md") if t[0][0] == "bar")
+    card = docs.tables_of("models/default/README.md")
+    (promised,) = (t for t in card if t[0][0] == "prompts like")
+    row = next(row for row in promised[1:] if row[:1] + row[2:3] == ["all traffic", "0.9"])
+    assert [cells[1] for cells in table[1:]] == row[3:]
+    assert [cells[0] for cells in table[1:]] == promised[0][3:]
+
+
+def test_format_version_is_current(docs: Any):
+    from router.artifact import FORMAT_VERSION
+
+    assert f"| `format_version` | {FORMAT_VERSION}." in docs.read_page("docs/artifact.md")
