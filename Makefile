@@ -20,7 +20,7 @@ help: ## show this list
 venv: $(VENV)/.installed ## make the virtual environment
 
 $(VENV)/.installed: pyproject.toml .ci/install.py
-	@python=$$(sh .ci/find_python $(PYTHON)) && "$$python" .ci/install.py $(VENV) train client serve collect ray dev
+	@python=$$(sh .ci/find_python $(PYTHON)) && "$$python" .ci/install.py $(VENV) train client serve collect ray sweep dev
 	@touch $@
 
 demo: venv ## train, benchmark and try a router on the default runs

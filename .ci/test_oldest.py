@@ -17,7 +17,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wattroute-") as name:
         python = Path(name) / "bin" / "python"
         subprocess.run([sys.executable, "-m", "venv", name], check=True)
-        wanted = ["--editable", ".[client,serve]", "pytest", "hypothesis", "schemathesis", *oldest]
+        wanted = [
+            "--editable",
+            ".[client,serve]",
+            "pytest",
+            "hypothesis",
+            "schemathesis",
+            "opentelemetry-sdk",
+            *oldest,
+        ]
         subprocess.run([python, "-m", "pip", "install", "--quiet", *wanted], cwd=ROOT, check=True)
         return subprocess.run([python, "-m", "pytest", "-q", "tests/router"], cwd=ROOT).returncode
 

@@ -58,7 +58,7 @@ CHANCE = np.array(
         [0.05, 0.80, 0.05, 0.10, 0.5, 0.3],
     ]
 )
-N_PROMPTS = 72
+N_PROMPTS = 90
 
 
 def _load(path: Path, name: str) -> ModuleType:
@@ -71,13 +71,26 @@ def _load(path: Path, name: str) -> ModuleType:
     return module
 
 
+# pages whose commands train, benchmark or serve
+SLOW_PAGES = {
+    "README.md",
+    "docs/collect.md",
+    "docs/mlflow.md",
+    "docs/own-data.md",
+    "docs/report.md",
+    "docs/serving.md",
+}
 DOCS: Any = _load(HERE / "docs_text.py", "wattroute_docs_text")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run a test that takes a `page` for each page, one that takes a `block` for each block."""
-    if "page" in metafunc.fixturenames:
-        metafunc.parametrize("page", DOCS.PAGES)
+    runs = "start" in metafunc.fixturenames
+    marked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "page" in metafunc.fixturenames and "page" not in marked:
+        slow = SLOW_PAGES if runs else set()
+        marks = {page: [pytest.mark.slow] if page in slow else [] for page in DOCS.PAGES}
+        metafunc.parametrize("page", [pytest.param(p, marks=m) for p, m in marks.items()])
     if "block" in metafunc.fixturenames:
         blocks = [block for page in DOCS.PAGES for block in DOCS.blocks_of(page)]
         metafunc.parametrize("block", blocks, ids=lambda block: block.where)

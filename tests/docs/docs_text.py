@@ -126,7 +126,8 @@ def commands_of(block: Block) -> list[Command]:
         lexer.whitespace_split = True
         words: list[str] = []
         for word in [*lexer, ";"]:
-            if word in ("|", "&", "&&", ";"):
+            assert word != "|", f"{block.where}: pipes are not run: use a file"
+            if word in ("&", "&&", ";"):
                 if words:
                     found.append(_command(block.where, words, text))
                 words = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
+import math
 import re
 import tomllib
 from contextlib import nullcontext, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import unquote
 
@@ -16,6 +19,7 @@ import pytest
 import yaml
 
 from router.cli import main
+from router.energy import Catalogue
 from router.errors import ConfigError
 from router.pool import load_pool
 from router.rules import TaskRules
@@ -63,6 +67,23 @@ def test_the_site_is_strict_and_fetches_nothing():
     assert set(checks.pop("nav").values()) | set(checks.values()) == {"warn"}
     assert "extra_javascript" not in found
     assert "extra_css" not in found
+
+
+def test_the_site_knows_languages_alone_and_no_sources():
+    spec = importlib.util.spec_from_file_location("hooks", ROOT / ".ci" / "mkdocs_hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    page = SimpleNamespace(file=SimpleNamespace(src_uri="decisions/a.md"))
+    text = (
+        "[up](../b.md#c), [data](../../router/data/x.csv), [site](https://oxlo.ai)\n"
+        "```sh notest needs a GPU\nmake demo\n```\n"
+    )
+    assert hooks.on_page_markdown(text, page=page, config=None) == (
+        "[up](../b.md#c), data, [site](https://oxlo.ai)\n```sh\nmake demo\n```\n"
+    )
+    assert hooks.on_page_content(":func:<code>f</code>: done") == "<code>f</code>: done"
 
 
 def test_links_resolve(docs: Any, page: str):
@@ -165,6 +186,48 @@ def check_words(command: Any) -> None:
                 raise AssertionError(str(command)) from error
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "wattroute fly",
+        "wattroute route --speed 3 Hello",
+        "wattroute train runs.parquet",  # --out is missing
+        "wattroute models --oxlo --jsn",
+        "wattroute energy validate --row",
+        "wattroute learning-curve pool.toml --seeds many",
+    ],
+)
+def test_the_check_of_commands_finds(docs: Any, line: str):
+    (command,) = docs.commands_of(docs.Block("page.md", 1, "sh", None, f"{line}\n"))
+    with pytest.raises(AssertionError, match=r"page\.md:1"):
+        check_words(command)
+
+
+def test_shell_blocks_are_read_as_a_shell_does(docs: Any):
+    text = (
+        "# a comment\n"
+        "A=1 wattroute route - --quality 0.9 < prompt.txt > out.txt  # another\n"
+        "wattroute train 'my runs/' \\\n    --out r && make demo &\n"
+        "cat > mine.csv <<'END'\nmodel,source\nx,\"a # b\"\nEND\npip install 'wattroute[train]'\n"
+    )
+    found = docs.commands_of(docs.Block("page.md", 3, "sh", None, text))
+    assert [command.words for command in found] == [
+        ("wattroute", "route", "-", "--quality", "0.9"),
+        ("wattroute", "train", "my runs/", "--out", "r"),
+        ("make", "demo"),
+        ("cat",),
+        ("pip", "install", "wattroute[train]"),
+    ]
+    assert (found[0].stdin, found[0].stdout, found[0].environment) == (
+        "prompt.txt",
+        "out.txt",
+        {"A": "1"},
+    )
+    assert (found[3].stdout, found[3].text) == ("mine.csv", 'model,source\nx,"a # b"\n')
+    console = docs.Block("page.md", 1, "console", None, "$ wattroute models\nmodel  J\n")
+    assert [command.words for command in docs.commands_of(console)] == [("wattroute", "models")]
+
+
 def test_commands_of_blocks_exist(docs: Any, block: Any):
     if block.language not in docs.SHELL:
         return
@@ -187,14 +250,18 @@ def test_commands_in_sentences_exist(docs: Any, page: str):
 
 
 def test_modules_that_are_run_exist(docs: Any, page: str):
-    for name in re.findall(r"python -m (router[\w.]*)", docs.read_page(page)):
+    text = docs.read_page(page).replace("\\\n", " ")
+    for name, arguments in re.findall(r"python -m (router[\w.]*)([^`\n]*)", text):
         spec = importlib.util.find_spec(name)
         assert spec is not None, f"{page}: python -m {name}"
         assert spec.origin is not None
         source = Path(spec.origin)
         if spec.submodule_search_locations:
             source = source.with_name("__main__.py")
-        assert '__name__ == "__main__"' in source.read_text() or source.name == "__main__.py"
+        code = source.read_text(encoding="utf-8")
+        assert source.name == "__main__.py" or '__name__ == "__main__"' in code, f"{page}: {name}"
+        for option in re.findall(r"--[a-z-]+", arguments):
+            assert f'"{option}"' in code, f"{page}: python -m {name} has no {option}"
 
 
 def test_names_of_modules_in_sentences_exist(docs: Any, page: str):
@@ -218,11 +285,41 @@ def test_reference_pages_name_what_exists(docs: Any):
             assert attribute in found.__all__, f"{page}: {name} is not public"
 
 
-def test_public_names_are_in_the_reference(docs: Any):
-    import router
+@pytest.mark.parametrize("package", ["router", "router.client", "router.monitor"])
+def test_public_names_are_in_the_reference(docs: Any, package: str):
+    pages = [page for page in docs.PAGES if page.startswith("docs/api/")]
+    text = "\n".join(map(docs.read_page, pages))
+    named = set(re.findall(r"^::: [\w.]+\.(\w+)$", text, re.MULTILINE))
+    public = set(importlib.import_module(package).__all__)
+    assert public - {"WattRouteError"} <= named  # the base of the errors is in their tree
 
-    named = set(re.findall(r"^::: [\w.]+\.(\w+)$", docs.read_page("docs/api/routing.md"), re.M))
-    assert set(router.__all__) - {"WattRouteError"} <= named
+
+def test_every_command_and_extra_is_listed(docs: Any):
+    commands, extras = docs.tables_of("docs/commands.md")
+    listed = [row[0].strip("`") for row in commands[1:]]
+    assert sorted(listed) == main.list_commands(click.Context(main))
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    names = {row[0].strip("`") for row in extras[1:]} - {"none"}
+    assert names == set(known["optional-dependencies"])
+
+
+def test_plans_of_oxlo_are_those_of_the_table(docs: Any):
+    data = ROOT / "router" / "data" / "oxlo"
+    (table,) = (t for t in docs.tables_of("docs/oxlo.md") if t[0][0] == "plan")
+    shown = {row[0]: [int(cell.replace(",", "")) for cell in row[2:]] for row in table[1:]}
+    with (data / "plans.csv").open(encoding="utf-8", newline="") as file:
+        columns = ("requests_per_day", "requests_per_minute")
+        columns += ("max_prompt_tokens", "max_completion_tokens")
+        plans = {row["plan"]: [int(row[c]) for c in columns] for row in csv.DictReader(file)}
+    assert shown == plans
+
+
+def test_spellings_of_ids_are_those_of_the_catalogue(docs: Any):
+    (table,) = (t for t in docs.tables_of("docs/oxlo.md") if t[0][0] == "model")
+    catalogue = Catalogue.default()
+    for name, ids in table[1:]:
+        entries = {catalogue.find(spelling).name for spelling in ids.split(", ")}
+        assert entries == {name}
 
 
 def headline_figures(docs: Any, page: str) -> dict[str, str]:
@@ -230,7 +327,7 @@ def headline_figures(docs: Any, page: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for head, *rows in docs.tables_of(page):
         if head[:2] == ["pool", "`log_energy_ratio`"]:
-            found |= {row[0]: re.split(r"\s", row[1])[0] for row in rows}
+            found |= {row[0]: row[1] for row in rows}
     return found
 
 
@@ -244,12 +341,13 @@ def test_headline_figures_agree(docs: Any):
     assert index == readme
 
 
-def test_energies_beside_headline_figures_follow_from_them(docs: Any):
-    import math
-
-    (table,) = (t for t in docs.tables_of("docs/index.md") if t[0][:1] == ["pool"])
-    for pool, ratio, energy in table[1:]:
-        assert energy == f"{100 * math.exp(float(ratio)):.0f} %", pool
+@pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
+def test_energies_beside_headline_figures_follow_from_them(docs: Any, page: str):
+    tables = [
+        t for t in docs.tables_of(page) if t[0][:3] == ["pool", "`log_energy_ratio`", "energy"]
+    ]
+    for pool, ratio, energy, *_ in (row for table in tables for row in table[1:]):
+        assert energy == f"{100 * math.expm1(float(ratio.split()[0])):.0f} %", pool
 
 
 @pytest.mark.parametrize("figure", [r"(0\.\d) to (0\.\d) ms", r"factor of (\d) to (\d)"])

@@ -248,3 +248,22 @@ def test_blocks_of_a_page_run(docs: Any, page: str, start: Callable[[], Session]
             Path("rules.toml").write_text(block.text, encoding="utf-8")
     for block in blocks:
         session.run(block)
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "error"),
+    [
+        ("sh", "wattroute evaluate my-router missing.parquet\n", "page.md:4: wattroute evaluate"),
+        ("sh", "wattroute route 'Why?' --quality 2\n", "page.md:4: wattroute route"),
+        ("sh", "pip install 'wattroute[everything]'\n", "no extra"),
+        ("sh", "make tea\n", "('make', 'tea')"),
+        ("python", "assert 1 + 1 == 3, 'sum'\n", "sum"),
+        ("sh", "rm -r runs\n", "say notest with a reason"),
+    ],
+)
+def test_blocks_that_fail_are_found(
+    docs: Any, start: Callable[[], Session], language: str, text: str, error: str
+):
+    session = start()
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(error)):
+        session.run(docs.Block("page.md", 4, language, None, text))

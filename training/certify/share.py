@@ -19,7 +19,7 @@ import numpy as np
 from router.cli.table import render_table
 from router.errors import WattRouteError
 from router.eval.intervals import interval95
-from router.eval.protocol import split_prompts
+from router.eval.protocol import reference_model, split_prompts
 from router.training.calibration import hold_out
 from router.training.certify.paired import gather
 from router.training.certify.population import GradedRuns, Population
@@ -52,9 +52,10 @@ class ShareCell:
     bar : float
         Share of the reference model's mean quality.
     energy, quality : float
-        What is served on the test prompts, relative to the reference model.
+        What is served on the test prompts, relative to the best single model of all training
+        prompts: what is left after some are held out may show another one as the best.
     own : float
-        Energy of the setting that the test prompts themselves would allow.
+        Energy of the setting that the test prompts themselves would allow, relative to the same.
     """
 
     seed: int
@@ -97,6 +98,7 @@ def share_cells(
     """
     groups = runs.cells.groups
     training, test = split_prompts(groups, seed)
+    best = reference_model(runs.cells.quality[training], runs.energy_j[training])
     for share in shares:
         every = np.ones(len(training), bool)
         part, held = hold_out(groups[training], every, share, seed)
@@ -106,6 +108,7 @@ def share_cells(
         population = runs.population(training[part], rest, seed=seed, n_jobs=n_jobs)
         calibration = population.rows(np.arange(len(held)))
         served = population.rows(np.arange(len(held), len(rest)))
+        reference_j, best_j = served.energy_j[:, [served.reference, best]].mean(axis=0).tolist()
         for bar in _BARS:
             energy, quality = _served(calibration, served, bar, draws, seed)
             yield ShareCell(
@@ -114,22 +117,22 @@ def share_cells(
                 n_training=len(part),
                 n_calibration=len(held),
                 bar=bar,
-                energy=energy,
-                quality=quality,
-                own=served.least_energy(bar),
+                energy=energy / best_j,
+                quality=quality / float(served.quality[:, best].mean()),
+                own=served.least_energy(bar) * reference_j / best_j,
             )
 
 
 def _served(
     calibration: Population, served: Population, bar: float, draws: int, seed: int
 ) -> tuple[float, float]:
-    """Return mean energy and quality of what serves, relative to the reference model."""
+    """Return mean energy in joules and mean quality of what serves."""
     n = len(calibration.quality)
     path = calibration.path(n)
     quality, energy_j = calibration.outcomes(path)
     reference = calibration.quality[:, calibration.reference]
-    there = [outcome.mean(axis=1) for outcome in served.outcomes(path)]
-    base = [t[:, served.reference].mean() for t in (served.quality, served.energy_j)]
+    kept, spent = (outcome.mean(axis=1) for outcome in served.outcomes(path))
+    alone = served.energy_j[:, served.reference].mean(), served.quality[:, served.reference].mean()
     rng = np.random.default_rng(seed)
     found = []
     for _ in range(draws):
@@ -137,12 +140,12 @@ def _served(
         evidence = gather("exact", quality[:, rows], reference[rows], rng.random(n))
         steps = certified_steps(evidence, bar, 1.0 - _CONFIDENCE)
         if not steps:
-            found.append((1.0, 1.0))
+            found.append(alone)
             continue
-        best = int(energy_j[:steps, rows].mean(axis=1).argmin())
-        found.append((there[1][best] / base[1], there[0][best] / base[0]))
-    energy, kept = np.mean(found, axis=0).tolist()
-    return energy, kept
+        step = int(energy_j[:steps, rows].mean(axis=1).argmin())
+        found.append((spent[step], kept[step]))
+    energy, mean_quality = np.mean(found, axis=0).tolist()
+    return energy, mean_quality
 
 
 @click.command()
@@ -182,7 +185,7 @@ def main(pool_file: str, shares: tuple[float, ...], seeds: int, jobs: int, as_js
 
 def _rows(cells: Sequence[ShareCell]) -> list[tuple[str, ...]]:
     """Return a row for each share and bar, means over the splits."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for share, bar in dict.fromkeys((cell.share, cell.bar) for cell in cells):
         here = [cell for cell in cells if (cell.share, cell.bar) == (share, bar)]
         energy = interval95([cell.energy for cell in here])
