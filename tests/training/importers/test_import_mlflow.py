@@ -1,80 +1,21 @@
 from __future__ import annotations
 
 import json
-import warnings
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
-import mlflow
-import pandas as pd
 import pytest
-
-CHAT = [{"role": "user", "content": "Hi"}]
-
-
-@mlflow.genai.scorer
-def right(outputs: str) -> bool:
-    return outputs == "2"
-
-
-@mlflow.genai.scorer
-def verdict(outputs: str) -> str:
-    return "no"
-
-
-@mlflow.genai.scorer
-def comment(outputs: str) -> str:
-    return "nice"
-
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """A tracking store with a table of `mlflow.models.evaluate` and one of traces."""
     folder = tmp_path_factory.mktemp("store")
-    uri = f"sqlite:///{folder}/m.db"
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(uri)
-    with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
-        warnings.simplefilter("ignore")
-        patch.chdir(folder)
-        mlflow.set_experiment(
-            experiment_id=mlflow.create_experiment("e", artifact_location=(folder / "a").as_uri())
-        )
-        frame = pd.DataFrame(
-            {"inputs": ["1 + 1?", "Where?"], "target": ["2", "Rome"], "answer": ["2", "Oslo"]}
-        )
-
-        def metric(name: str, scores: list[float]) -> Any:
-            return mlflow.metrics.make_metric(
-                eval_fn=lambda predictions, targets, metrics=None: mlflow.metrics.MetricValue(
-                    scores=scores
-                ),
-                greater_is_better=True,
-                name=name,
-            )
-
-        with mlflow.start_run() as run:
-            mlflow.log_param("model", "small")
-            mlflow.models.evaluate(
-                data=frame,
-                predictions="answer",
-                targets="target",
-                extra_metrics=[metric("right", [1.0, 0.0]), metric("style", [4.0, 5.0])],
-            )
-        table = run.info.run_id
-        traces = mlflow.genai.evaluate(
-            data=[
-                {"inputs": {"question": "1 + 1?"}, "outputs": "2"},
-                {"inputs": {"messages": CHAT}, "outputs": "Hi"},
-            ],
-            scorers=[right, verdict, comment],
-        ).run_id
-        for trace in mlflow.search_traces(run_id=traces, return_type="list"):
-            mlflow.log_feedback(trace_id=trace.info.trace_id, name="verdict", value="yes")
-        with mlflow.start_run() as run:
-            pass
-    mlflow.set_tracking_uri(before)
-    return {"uri": uri, "table": table, "traces": traces, "empty": run.info.run_id, "at": folder}
+    # MLflow keeps the store and the experiment in use for the whole process
+    command = [sys.executable, str(Path(__file__).with_name("make_mlflow_store.py")), str(folder)]
+    made = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return {**json.loads(made.stdout.splitlines()[-1]), "at": folder}
 
 
 @pytest.mark.slow
@@ -119,7 +60,8 @@ def test_traces_of_a_run(importing, store):
     words: dict[str, Any] = {"tracking_uri": store["uri"], "model": ("mine",)}
     rows = importing.rows("mlflow", f"run:{store['traces']}", metric=("right",), **words)
     found = {row["prompt"]: row["quality"] for row in rows}
-    assert found == {"1 + 1?": 1.0, json.dumps(CHAT, sort_keys=True, separators=(",", ":")): 0.0}
+    chat = [{"role": "user", "content": "Hi"}]
+    assert found == {"1 + 1?": 1.0, json.dumps(chat, sort_keys=True, separators=(",", ":")): 0.0}
     rows = importing.rows("mlflow", f"run:{store['traces']}", metric=("verdict",), **words)
     assert {row["quality"] for row in rows} == {1.0}  # the newer verdict
     said = importing.fails("mlflow", f"run:{store['traces']}", **words)

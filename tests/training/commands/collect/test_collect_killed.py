@@ -20,7 +20,11 @@ from router.training.ingest import load_runs
 SMALL, LARGE = "gemma-3-4b", "llama-3.3-70b"
 RIGHT = {SMALL: 0.55, LARGE: 0.95}
 N_PROMPTS = 60
-_CODE = "from router.cli import main; main(prog_name='wattroute')"
+# a shell that runs the tests in the background has them ignore SIGINT, and children inherit that
+_CODE = (
+    "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "from router.cli import main; main(prog_name='wattroute')"
+)
 
 
 def test_killed_resumed_graded_trained_and_routed(here: Any):
