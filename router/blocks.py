@@ -94,7 +94,8 @@ class BlockScaler:
         """
         limit = _CLIP / math.sqrt(max(self.mean.size - self.n_embedding, 1))
         scaled: _Array = (features.dense - self.mean) * self.scale
-        return np.clip(scaled, -limit, limit, out=scaled)
+        np.minimum(scaled, limit, out=scaled)
+        return np.maximum(scaled, -limit, out=scaled)
 
     def ngram_values(self, features: Features) -> _Array:
         """Return the weighted values of the n-gram block, in the order of `features.indices`.

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from router.blocks import BlockScaler
 from router.features import Features
 from router.recalibration import KNOTS, Recalibration
-from router.scoring import cluster_of, neighbour_weights, squared_norms, widened
+from router.scoring import cluster_of, neighbour_weights, squared_norms, widened, within
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
 
@@ -103,8 +103,8 @@ class _Readout:
         """Return qualities of shape (n, n_models)."""
         value = (latent @ self.coefficients).reshape(len(latent), *self.intercept.shape)
         value += self.intercept
-        odds_against = np.exp(-np.clip(value, -_MAX_LOG_ODDS, _MAX_LOG_ODDS))
-        quality = np.where(self.logistic, 1.0 / (1.0 + odds_against), np.clip(value, 0.0, 1.0))
+        odds_against = np.exp(-within(value, -_MAX_LOG_ODDS, _MAX_LOG_ODDS))
+        quality = np.where(self.logistic, 1.0 / (1.0 + odds_against), within(value, 0.0, 1.0))
         # the weights sum to 1 but for rounding
         return np.minimum(self.weight @ quality, 1.0)
 
@@ -164,7 +164,7 @@ class NeighbourHead:
         found = neighbour_weights(scaled, self.bank, counts, self.squares)
         total = np.zeros((len(scaled), self.values[0].shape[1]), np.float32)
         for values, index, weight in zip(self.values, *found, strict=True):
-            total += (weight[:, None, :] @ values[index])[:, 0]
+            total += (weight[:, None, :] @ values.take(index, axis=0))[:, 0]
         return total
 
 
@@ -277,9 +277,9 @@ class RouterModel:
         """
         latent = self.latent(features)
         first = latent.shape[1] - self.n_models - 1
-        log_tokens = np.clip(latent[:, first:-1], 0.0, _MAX_LOG_TOKENS)
-        completion = np.clip(np.exp(log_tokens) * self.token_factor, 1.0, self.token_limit)
-        prompt = np.maximum(characters * np.exp(np.clip(latent[:, -1], -4.0, 1.0)), 1.0)
+        log_tokens = within(latent[:, first:-1], 0.0, _MAX_LOG_TOKENS)
+        completion = within(np.exp(log_tokens) * self.token_factor, 1.0, self.token_limit)
+        prompt = np.maximum(characters * np.exp(within(latent[:, -1], -4.0, 1.0)), 1.0)
         quality = self._readout.quality(latent)
         return Scores(quality, self.recalibration.probability(quality), prompt, completion)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from router.scoring import within
+
 __all__ = ["KNOTS", "Recalibration", "log_odds"]
 
 _Floats = NDArray[np.float64]
@@ -79,5 +81,5 @@ def log_odds(quality: _Floats) -> _Floats:
     ndarray
         Of the same shape.
     """
-    inside = np.clip(quality, _LEAST, 1.0 - _LEAST)
+    inside = within(quality, _LEAST, 1.0 - _LEAST)
     return np.asarray(np.log(inside / (1.0 - inside)))

@@ -314,7 +314,10 @@ class Router:
             novel = found >= guard.level
         ranking = np.empty((n, sum(asked.known[0].allowed)), np.int64)
         for (request, _), rows in ((asked.known, ~novel), (asked.novel, novel)):
-            if rows.any():
+            found_rows = np.count_nonzero(rows)
+            if found_rows == n:  # so it is for single prompts
+                ranking = request.rank(scores.quality, value_j, scores.probability)
+            elif found_rows:
                 ranking[rows] = request.rank(
                     scores.quality[rows], value_j[rows], scores.probability[rows]
                 )
