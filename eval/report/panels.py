@@ -12,6 +12,7 @@ from router.eval.result import BenchmarkResult
 __all__ = ["lengths_plot", "reliability_plot"]
 
 _TOKENS = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000, 100_000)
+_DENSE_TICKS = 60.0
 
 
 def reliability_plot(result: BenchmarkResult, name: str, narrow: bool) -> str:
@@ -43,7 +44,9 @@ def lengths_plot(result: BenchmarkResult, name: str, narrow: bool) -> str:
         axes.vlines(fit.predicted, fit.low, fit.high, color=OWN, lw=2, alpha=0.4)
         axes.plot(fit.predicted, fit.median, "o", color=OWN, ms=3)
         axes.set(xscale="log", yscale="log", xlim=(low, high), ylim=(low, high), aspect="equal")
-        ticks = [tick for tick in _TOKENS if low <= tick <= high]
+        # labels between the powers of ten fit where the axis has few of those
+        tokens = _TOKENS if high / low <= _DENSE_TICKS else _TOKENS[::2]
+        ticks = [tick for tick in tokens if low <= tick <= high]
         axes.set_xticks(ticks, [_short(tick) for tick in ticks])
         axes.set_yticks(ticks, [_short(tick) for tick in ticks])
         axes.minorticks_off()
