@@ -11,6 +11,7 @@ from router import Router
 from router.cli.route import render_decision
 from router.eval.benchmark import run_benchmark
 from router.eval.report import render_benchmark, write_report
+from router.eval.suites import reasoning_gym_prompts
 from router.pool import load_pool
 from router.training.commands.options import (
     jobs_option,
@@ -27,12 +28,8 @@ from router.training.workflow import TrainingJob, run_training
 
 __all__ = ["demo"]
 
-_EXAMPLES = (
-    "How many times does the letter r occur in the word strawberry?",
-    "Simplify the expression 3*x + 4*(2*x - 5) - 7 and give only the result.",
-    "A 4x4 grid has the numbers 1 to 4 in each row, column and 2x2 block. The first row is "
-    "1 _ 3 _, the second _ 3 _ 1, the third 2 _ 4 _, the fourth _ 4 _ 2. Solve the puzzle.",
-)
+_NEW_PROMPTS = "products+mini_sudoku:size=1,seed=10001"
+_OTHER_PROMPT = "Write a friendly invitation to a garden party, in three sentences."
 
 
 @click.command(
@@ -98,15 +95,16 @@ def demo(out: str, seeds: int, jobs: int, seed: int, as_json: bool) -> None:
     )
     write_report(result, folder / "report", calibration=trained.artifact.calibration)
 
-    say("4 of 4: three prompts")
+    say("4 of 4: two new prompts of tasks that it was trained on, and one of another kind")
     router = Router.load(folder / "router")
-    decisions = [router.route(prompt) for prompt in _EXAMPLES]
+    prompts = [made.prompt for made in reasoning_gym_prompts(_NEW_PROMPTS)] + [_OTHER_PROMPT]
+    decisions = router.route_many(prompts)
     if as_json:
         found = {"benchmark": result.to_dict(), "decisions": [d.to_dict() for d in decisions]}
         click.echo(json.dumps(found, indent=1))
         return
     click.echo(render_benchmark(result))
-    for prompt, decision in zip(_EXAMPLES, decisions, strict=True):
+    for prompt, decision in zip(prompts, decisions, strict=True):
         click.echo(f"\n> {prompt}\n{render_decision(decision)}")
     click.echo(
         f"\nRouter: {folder / 'router'}   report: {folder / 'report' / 'report.html'}\n"
