@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from router.cli.explanation_text import render_explanation
-from router.cli.options import unused_seed_option
+from router.cli.options import decision_options, unused_seed_option
 from router.cli.route import read_messages, read_text
 from router.errors import MissingExtraError
 
@@ -30,56 +30,7 @@ Examples:
   wattroute explain --messages chat.json --router my-router --json
 """
 )
-@click.argument("text", required=False)
-@click.option(
-    "--messages",
-    "messages_file",
-    metavar="FILE.json",
-    help="Chat messages in OpenAI's shape instead of TEXT: a list, or an object with "
-    "'messages'. '-' reads standard input.",
-)
-@click.option("--router", "folder", metavar="DIR", help="Router to load.  [default: the bundled]")
-@click.option(
-    "--quality",
-    type=float,
-    default=0.98,
-    show_default=True,
-    metavar="Q",
-    help="Share of the reference model's quality that traffic like this must keep.",
-)
-@click.option(
-    "--confidence",
-    type=float,
-    default=0.9,
-    show_default=True,
-    metavar="C",
-    help="Chance with which that is to be promised.",
-)
-@click.option("--group", metavar="NAME", help="Kind of the prompt, as in `wattroute route`.")
-@click.option(
-    "--uncertified",
-    type=click.Choice(["reference", "estimate"]),
-    help="What serves where nothing is certified, as in `wattroute route`.",
-)
-@click.option(
-    "--min-probability",
-    type=float,
-    metavar="P",
-    help="Never choose a model whose probability of a good answer is below P.",
-)
-@click.option(
-    "--allow",
-    "allowed",
-    multiple=True,
-    metavar="ID",
-    help="Choose among these models only; give it once a model.",
-)
-@click.option(
-    "--guard/--no-guard",
-    default=True,
-    show_default=True,
-    help="Send a prompt unlike those of training to a model that was fixed beforehand.",
-)
+@decision_options
 @click.option(
     "--runs",
     multiple=True,
