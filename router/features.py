@@ -17,12 +17,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from router.encoders import Encoder, load_encoder
 from router.errors import ConfigError
-from router.messages import Prompt, prompt_text
+from router.messages import Prompt, PromptText, prompt_text
 from router.ngrams import HashedNgrams
 from router.textcap import cap_prompt
 from router.textstats import STATISTIC_NAMES, text_statistics
 
-__all__ = ["FeatureExtractor", "FeatureSpec", "Features"]
+__all__ = ["FeatureExtractor", "FeatureSpec", "Features", "numbered_text"]
 
 _CODE_VERSION = 1
 _CHUNK_ROWS = 1024
@@ -192,7 +192,7 @@ class FeatureExtractor:
 
     def extract(
         self,
-        prompts: Sequence[Prompt],
+        prompts: Sequence[Prompt | PromptText],
         embeddings: ArrayLike | None = None,
         *,
         progress: Callable[[int, int], None] | None = None,
@@ -201,8 +201,9 @@ class FeatureExtractor:
 
         Parameters
         ----------
-        prompts : sequence of Prompt
-            Texts or lists of chat messages. A prompt's features do not depend on the others.
+        prompts : sequence of Prompt or PromptText
+            Texts, lists of chat messages, or what :func:`router.messages.prompt_text` made of
+            them. A prompt's features do not depend on the others.
         embeddings : array-like of shape (n, n_embedding), optional
             Embeddings to use instead of the encoder's.
         progress : callable, optional
@@ -275,11 +276,8 @@ class FeatureExtractor:
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
-    def _text(self, prompt: Prompt, i: int, statistics: NDArray[np.float32]) -> str:
-        try:
-            whole = prompt_text(prompt)
-        except ConfigError as error:
-            raise ConfigError(f"prompts[{i}]: {error}") from error
+    def _text(self, prompt: Prompt | PromptText, i: int, statistics: NDArray[np.float32]) -> str:
+        whole = prompt if isinstance(prompt, PromptText) else numbered_text(prompt, i)
         capped = cap_prompt(whole, self.spec.max_chars)
         statistics[:] = text_statistics(whole, capped)
         return capped
@@ -297,6 +295,27 @@ class FeatureExtractor:
         if not np.isfinite(array).all():
             raise ConfigError("embeddings has values that are not finite")
         return array
+
+
+def numbered_text(prompt: Prompt, i: int) -> PromptText:
+    """Return the text of one of many prompts.
+
+    Parameters
+    ----------
+    prompt : Prompt
+        The prompt.
+    i : int
+        Its number.
+
+    Raises
+    ------
+    ConfigError
+        If it is malformed; its number is named.
+    """
+    try:
+        return prompt_text(prompt)
+    except ConfigError as error:
+        raise ConfigError(f"prompts[{i}]: {error}") from error
 
 
 def _joined(parts: list[NDArray[Any]], dtype: type[np.generic]) -> NDArray[Any]:

@@ -181,6 +181,9 @@ class HashedNgrams:
             ``len(texts)`` rows of `n_columns` columns.
         """
         rows = [self.row(text) for text in texts]
+        if len(rows) == 1:
+            ((indices, values),) = rows
+            return SparseRows(np.array([0, len(indices)]), indices, values, self.n_columns)
         indptr = np.zeros(len(rows) + 1, np.int64)
         np.cumsum([len(indices) for indices, _ in rows], out=indptr[1:])
         return SparseRows(

@@ -10,10 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["best_bargain", "price_grid"]
+__all__ = ["TIE", "best_bargain", "price_grid"]
 
 _Floats = NDArray[np.float64]
 _Index = NDArray[np.int64]
+
+TIE = 1e-12
+"""Difference of two bargains that counts as none."""
 
 
 def best_bargain(quality: _Floats, energy_j: _Floats, price: float) -> _Index:
@@ -43,7 +46,7 @@ def best_bargain(quality: _Floats, energy_j: _Floats, price: float) -> _Index:
     """
     utility = quality - price * energy_j
     best = utility.max(axis=1, keepdims=True)
-    tied = np.where(utility >= best - 1e-12, energy_j, np.inf)
+    tied = np.where(utility >= best - TIE, energy_j, np.inf)
     return np.asarray(tied.argmin(axis=1), np.int64)
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from router.dial import PoolMeans, Setting, shrink
 from router.errors import ConfigError
 from router.novelty import NoveltyGuard
-from router.policy import best_bargain
+from router.policy import TIE, best_bargain
 
 __all__ = ["Request", "allowed_ids", "checked_number"]
 
@@ -194,7 +194,10 @@ class Request:
         ndarray of shape (n, n_allowed)
             Columns of the models.
         """
-        setting = self.setting or (_MEANS_ALONE if self.novel else _NO_SETTING)
+        if len(quality) == 1:
+            row = quality[0].tolist(), energy_j[0].tolist(), probability[0].tolist()
+            return np.array([self._rank_one(*row)], np.int64)
+        setting = self._effective_setting()
         shrunken, cost_j = shrink(quality, energy_j, self.means, setting)
         tier = np.repeat(self.tier[None], len(quality), axis=0)
         if self.floor is not None:
@@ -206,6 +209,33 @@ class Request:
         tier[np.arange(len(tier)), chosen] = _FIRST - 1
         order = np.lexsort((cost_j, setting.price * cost_j - shrunken, tier), axis=1)
         return order[:, : sum(self.allowed)]
+
+    def _rank_one(
+        self, quality: list[float], energy_j: list[float], probability: list[float]
+    ) -> list[int]:
+        """Order the models for one prompt: a list is done before an array has begun."""
+        setting = self._effective_setting()
+        price, shrinkage, means = setting.price, setting.shrinkage, self.means.quality
+        if shrinkage >= 1.0:
+            quality, energy_j = list(means), list(self.means.energy_j)
+        elif shrinkage > 0.0:
+            quality = [q + shrinkage * (m - q) for q, m in zip(quality, means, strict=True)]
+        tier = self.tier.tolist()
+        if self.floor is not None:
+            for j, p in enumerate(probability):
+                if p < self.floor and tier[j] < _NOT_ALLOWED:
+                    tier[j] = _FALLBACK_BELOW_FLOOR if j == self.fallback else _BELOW_FLOOR
+        bargain = [q - price * j for q, j in zip(quality, energy_j, strict=True)]
+        first = min(tier)
+        level = [j for j, t in enumerate(tier) if t == first]
+        enough = max(bargain[j] for j in level) - TIE
+        chosen = min((energy_j[j], j) for j in level if bargain[j] >= enough)[1]
+        tier[chosen] = _FIRST - 1
+        order = sorted(range(len(tier)), key=lambda j: (tier[j], -bargain[j], energy_j[j]))
+        return order[: sum(self.allowed)]
+
+    def _effective_setting(self) -> Setting:
+        return self.setting or (_MEANS_ALONE if self.novel else _NO_SETTING)
 
     def reason(
         self,

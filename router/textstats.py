@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,24 +46,32 @@ _LIST_MARKS = ("\n- ", "\n* ", "\n1", "\n2")
 # "(A) ", "B. " or "C: ", but not the end of a word such as "USA. ".
 _OPTION = re.compile(r"[A-J](?<![A-Za-z0-9].)[).:]\s")
 
-_DIGITS = b"0123456789"
-_UPPER = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_LETTERS = _UPPER + _UPPER.lower()
-_PUNCTUATION = b"!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~"
-_MATH = b"\\$^=+*<>"
+_OTHER, _DIGIT, _UPPER, _LOWER, _PUNCTUATION, _MATH, _QUESTION, _WIDE = b" 0Aa.+?\xff"
 
 
-def _membership(*classes: bytes) -> NDArray[np.float64]:
-    """Return an array of shape (len(classes), 256): which class has which bytes."""
-    members = np.zeros((len(classes), 256))
-    for row, characters in zip(members, classes, strict=True):
-        row[list(characters)] = 1
-    return members
+def _table(classes: Mapping[int, bytes]) -> bytes:
+    """Return a table for `bytes.translate` from each byte to the sign of its class."""
+    table = bytearray([_OTHER] * 256)
+    for sign, members in classes.items():
+        for byte in members:
+            table[byte] = sign
+    return bytes(table)
 
 
-_CLASSES = _membership(_DIGITS, _UPPER, _LETTERS, _PUNCTUATION, _MATH, b"?")
-_IS_DIGIT = _membership(_DIGITS)[0] > 0
-_IS_WORD = _membership(_DIGITS + _LETTERS + bytes(range(128, 256)))[0] > 0
+_NOT_ASCII = bytes(range(128, 256))
+_CLASSES = _table(
+    {
+        _DIGIT: b"0123456789",
+        _UPPER: b"ABCDEFGHIJKLMNOPQRSTUVWXYZ",
+        _LOWER: b"abcdefghijklmnopqrstuvwxyz",
+        _PUNCTUATION: b"!\"#%&'(),-./:;@[]_`{|}~",
+        _MATH: b"\\$^=+*<>",
+        _QUESTION: b"?",
+        _WIDE: _NOT_ASCII,
+    }
+)
+_NUMBERS = _table({_LOWER: bytes([_DIGIT])})
+_WORDS = _table({_LOWER: bytes([_DIGIT, _UPPER, _LOWER, _WIDE])})
 
 
 def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
@@ -93,11 +102,15 @@ def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
     0.25
     """
     text = prompt.text
-    utf8 = np.frombuffer(capped.encode("utf-8", "replace"), np.uint8)
-    histogram = np.bincount(utf8, minlength=256)
-    digits, upper, letters, punctuation, maths, questions = (_CLASSES @ histogram).tolist()
-    n_non_ascii = len(capped) - int(histogram[:128].sum())
-    n_words = _runs(_IS_WORD[utf8])
+    utf8 = capped.encode("utf-8", "replace")
+    # one sign a byte, so that a class is counted in a single pass
+    signs = utf8.translate(_CLASSES)
+    n_ascii = len(signs) - signs.count(_WIDE)
+    digits, upper, maths, questions = map(signs.count, (_DIGIT, _UPPER, _MATH, _QUESTION))
+    letters = upper + signs.count(_LOWER)
+    punctuation = signs.count(_PUNCTUATION) + maths + questions
+    n_non_ascii = len(capped) - n_ascii
+    n_words = _stretches(signs.translate(_WORDS))
     n_chars = max(len(capped), 1)
     log1p, count = math.log1p, capped.count
     values = (
@@ -109,8 +122,8 @@ def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
         upper / max(letters, 1),
         punctuation / n_chars,
         n_non_ascii / n_chars,
-        int(np.count_nonzero(histogram[:128])) / 64,
-        log1p(_runs(_IS_DIGIT[utf8])) / 2,
+        len(set(utf8.translate(None, _NOT_ASCII))) / 64,
+        log1p(_stretches(signs.translate(_NUMBERS))) / 2,
         log1p(questions),
         log1p(maths) / 2,
         log1p(sum(map(count, _CODE_MARKS))) / 2,
@@ -127,6 +140,6 @@ def text_statistics(prompt: PromptText, capped: str) -> NDArray[np.float32]:
     return np.array(values, np.float32)
 
 
-def _runs(mask: NDArray[np.bool_]) -> int:
-    """Count the stretches of true values."""
-    return int(np.count_nonzero(mask[1:] > mask[:-1])) + bool(mask[:1].any())
+def _stretches(signs: bytes) -> int:
+    """Count the stretches of lower-case signs between others."""
+    return (b" " + signs).count(b" a")

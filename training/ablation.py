@@ -20,7 +20,7 @@ from router.eval.splits import PoolPrompts
 from router.features import FeatureExtractor
 from router.pool import Pool
 from router.training.blocks import BLOCKS
-from router.training.fit_options import FitOptions
+from router.training.fit_options import DEFAULT_HEADS, FitOptions
 from router.training.fitting import fit_candidates
 from router.training.heads import FAMILIES
 from router.training.split_fit import fit_split
@@ -73,9 +73,8 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
     pruning = FitOptions().pruning
     return (
         *blocks,
-        _without("neighbours"),
-        _without("clusters"),
-        Variant("ridges alone", FitOptions(heads=ridges)),
+        Variant("with neighbours", FitOptions(heads=(*DEFAULT_HEADS, "neighbours"))),
+        Variant("without clusters", FitOptions(heads=ridges)),
         Variant("neighbours and clusters alone", FitOptions(heads=("neighbours", "clusters"))),
         *one_stack,
         Variant("without models outside the pool", FitOptions(extra_models=False)),
@@ -85,10 +84,6 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
         Variant("without shrunken settings", FitOptions(dial=DialShape(shrinkages=(0.0,)))),
         Variant("without fixed models on the dial", FitOptions(dial=DialShape(fixed_models=False))),
     )
-
-
-def _without(family: str) -> Variant:
-    return Variant(f"without {family}", FitOptions(heads=tuple(f for f in FAMILIES if f != family)))
 
 
 def run_ablation(
@@ -150,6 +145,7 @@ def run_ablation(
                 split.train_features,
                 build_targets(split.train, split.extra, pool),
                 split.train.groups,
+                options=FitOptions(heads=FAMILIES),
                 seed=seed,
                 n_jobs=n_jobs,
             )

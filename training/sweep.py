@@ -33,6 +33,7 @@ from router.eval.splits import PoolPrompts
 from router.pool import Pool
 from router.training.fit_options import FitOptions
 from router.training.fitting import Candidates, fit_candidates, fit_router
+from router.training.heads import FAMILIES
 from router.training.split_fit import fit_split
 from router.training.sweep_space import default_choices, fit_options, suggest_choices
 from router.training.targets import Targets, build_targets
@@ -245,7 +246,7 @@ class _Fits:
                 self.split.train_features,
                 self.targets,
                 self.split.train.groups,
-                options=FitOptions(blocks=blocks),
+                options=FitOptions(blocks=blocks, heads=FAMILIES),
                 seed=self.split.seed,
                 n_jobs=self.n_jobs,
             )
