@@ -22,7 +22,7 @@ from router.ngrams import HashedNgrams
 from router.textcap import cap_prompt
 from router.textstats import STATISTIC_NAMES, text_statistics
 
-__all__ = ["FeatureExtractor", "FeatureSpec", "Features", "numbered_text"]
+__all__ = ["FeatureExtractor", "FeatureSpec", "Features", "prompt_texts"]
 
 _CODE_VERSION = 1
 _CHUNK_ROWS = 1024
@@ -220,10 +220,7 @@ class FeatureExtractor:
             If `prompts` is one prompt and not a sequence of them, a prompt is malformed (its
             number is named), or `embeddings` does not fit.
         """
-        if isinstance(prompts, (str, bytes, Mapping)) or (
-            len(prompts) and isinstance(prompts[0], Mapping)
-        ):
-            raise ConfigError("prompts must be a sequence of prompts: put the one prompt in a list")
+        _check_many(prompts)
         n, width = len(prompts), self.n_embedding
         given = None if embeddings is None else self._checked(embeddings, n)
         dense = np.empty((n, width + len(STATISTIC_NAMES)), np.float32)
@@ -277,7 +274,7 @@ class FeatureExtractor:
         return self._fingerprint
 
     def _text(self, prompt: Prompt | PromptText, i: int, statistics: NDArray[np.float32]) -> str:
-        whole = prompt if isinstance(prompt, PromptText) else numbered_text(prompt, i)
+        whole = prompt if isinstance(prompt, PromptText) else _numbered(prompt, i)
         capped = cap_prompt(whole, self.spec.max_chars)
         statistics[:] = text_statistics(whole, capped)
         return capped
@@ -297,21 +294,32 @@ class FeatureExtractor:
         return array
 
 
-def numbered_text(prompt: Prompt, i: int) -> PromptText:
-    """Return the text of one of many prompts.
+def prompt_texts(prompts: Sequence[Prompt]) -> list[PromptText]:
+    """Return the texts of prompts, which :meth:`FeatureExtractor.extract` takes too.
 
     Parameters
     ----------
-    prompt : Prompt
-        The prompt.
-    i : int
-        Its number.
+    prompts : sequence of Prompt
+        Texts or lists of chat messages.
 
     Raises
     ------
     ConfigError
-        If it is malformed; its number is named.
+        If `prompts` is one prompt and not a sequence of them, or one is malformed: its number is
+        named.
     """
+    _check_many(prompts)
+    return [_numbered(prompt, i) for i, prompt in enumerate(prompts)]
+
+
+def _check_many(prompts: Sequence[object]) -> None:
+    if isinstance(prompts, (str, bytes, Mapping)) or (
+        len(prompts) and isinstance(prompts[0], Mapping)
+    ):
+        raise ConfigError("prompts must be a sequence of prompts: put the one prompt in a list")
+
+
+def _numbered(prompt: Prompt, i: int) -> PromptText:
     try:
         return prompt_text(prompt)
     except ConfigError as error:

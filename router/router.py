@@ -20,7 +20,7 @@ from router.decision import Candidate, Decision, RoutedModel
 from router.encoders import Encoder
 from router.energy import EnergyInterval
 from router.errors import ArtifactError, ConfigError, FeatureMismatchError
-from router.features import FeatureExtractor, Features, numbered_text
+from router.features import FeatureExtractor, Features, prompt_texts
 from router.messages import Prompt, prompt_text
 from router.model import Scores
 from router.novelty import NoveltyGuard
@@ -362,7 +362,7 @@ class Router:
         self, prompts: Sequence[Prompt], embeddings: ArrayLike | None
     ) -> tuple[Features, _Floats]:
         """Return the features and the characters of prompts."""
-        texts = [numbered_text(prompt, i) for i, prompt in enumerate(_listed(prompts))]
+        texts = prompt_texts(_listed(prompts))
         features = self._extractor.extract(texts, embeddings)
         return features, np.array([max(len(text.text), 1) for text in texts], float)
 
