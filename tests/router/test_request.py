@@ -162,17 +162,25 @@ def test_every_ranking_holds_together(
             assert order[0] == expected[0]
 
 
-def test_a_batch_is_ranked_row_by_row():
+@pytest.mark.parametrize("floor", [None, 0.5])
+@pytest.mark.parametrize("allowed", [None, ["a", "b", "d"], ["b"]])
+@pytest.mark.parametrize(
+    "setting", [None, SETTING, Setting(0.0005, 0.25), Setting(0.01, 1.0), Setting(0.0, 0.0)]
+)
+@pytest.mark.parametrize("novel", [False, True])
+def test_a_batch_is_ranked_row_by_row(setting, allowed, floor, novel):
     rng = np.random.default_rng(3)
-    quality, energy_j = rng.uniform(size=(50, 4)), rng.uniform(1.0, 900.0, (50, 4))
-    asked = request(floor=0.5)
+    # round numbers, so that there are ties
+    quality, energy_j = rng.integers(0, 5, (50, 4)) / 4, rng.integers(1, 4, (50, 4)) * 100.0
+    means = replace(MEANS, pruned=(1,))
+    asked = replace(request(setting, floor, allowed, means), novel=novel)
     together = asked.rank(quality, energy_j, quality)
     alone = [
         asked.rank(quality[i : i + 1], energy_j[i : i + 1], quality[i : i + 1])[0]
         for i in range(50)
     ]
     assert np.array_equal(together, alone)
-    assert asked.rank(quality[:0], energy_j[:0], quality[:0]).shape == (0, 4)
+    assert asked.rank(quality[:0], energy_j[:0], quality[:0]).shape == (0, len(alone[0]))
 
 
 def test_the_router_passes_the_list_on(small_router: Router, prompts: list[Any]):

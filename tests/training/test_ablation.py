@@ -10,6 +10,7 @@ from router.features import FeatureExtractor, FeatureSpec
 from router.training import fitting
 from router.training.ablation import ablation_variants, run_ablation
 from router.training.fit_options import FitOptions
+from router.training.heads import FAMILIES
 from router.training.split_fit import fit_split
 
 
@@ -51,12 +52,16 @@ def test_a_pool_is_measured_with_and_without_each_part(make_matrix, pool, quick,
     assert any(line.startswith("seed 4, without clusters:") for line in lines)
 
 
-@pytest.mark.parametrize("name", ["without clusters", "ridges alone", "mean lengths"])
+@pytest.mark.parametrize("name", ["with neighbours", "without clusters", "mean lengths"])
 def test_shared_candidates_give_what_a_fit_of_its_own_gives(name, make_matrix, pool, quick):
     prompts = PoolPrompts.prepare(make_matrix(90), pool, extractor=quick)
     split = prompts.split(np.arange(60), np.arange(60, 90), seed=1)
     shared = fitting.fit_candidates(
-        split.train_features, fit_split(split, pool).targets, split.train.groups, seed=1
+        split.train_features,
+        fit_split(split, pool).targets,
+        split.train.groups,
+        options=FitOptions(heads=FAMILIES),
+        seed=1,
     )
     (options,) = (variant.options for variant in ablation_variants(3) if variant.name == name)
     apart, together = (
