@@ -129,11 +129,33 @@ class Neighbourhood:
         starts = range(0, len(coordinates), _CHUNK_ROWS)
         return np.concatenate([self._score(coordinates[i : i + _CHUNK_ROWS]) for i in starts])
 
-    def _score(self, coordinates: _Array) -> _Floats:
+    def distances(self, features: Features) -> _Floats:
+        """Return how far prompts lie from each of the training prompts.
+
+        Parameters
+        ----------
+        features : Features
+            Features of n prompts, no more than fit into memory with all distances.
+
+        Returns
+        -------
+        ndarray of shape (n, n_bank)
+            At least 0.
+        """
+        coordinates = self.space.coordinates(features)
+        square = np.einsum("nd,nd->n", coordinates, coordinates, dtype=np.float64)
+        return np.sqrt(np.maximum(self._squares_less_own(coordinates) + square[:, None], 0.0))
+
+    def _squares_less_own(self, coordinates: _Array) -> _Array:
+        """Return squared distances to the bank, less the squared norm of the prompts."""
         inside = coordinates @ self.projection
         inside *= -2.0
         distance = inside @ self.bank.T
         distance += self.offset
+        return distance
+
+    def _score(self, coordinates: _Array) -> _Floats:
+        distance = self._squares_less_own(coordinates)
         square = np.einsum("nd,nd->n", coordinates, coordinates)
         score = np.empty(len(distance))
         # for a handful of neighbours, several times faster than a partition

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from router.features import Features
 from router.neighbourhood import Neighbourhood
+from router.remembered import RememberedPrompts
 
 __all__ = ["NoveltyGuard", "traffic_p_value"]
 
@@ -40,6 +41,8 @@ class NoveltyGuard:
     reach : tuple of float
         For each model of the pool the highest quality bar that it is trusted to keep, on its
         own, on kinds of tasks that training did not see; 1 for the reference model.
+    remembered : RememberedPrompts, optional
+        Hashes and grades of the prompts of the neighbourhood; None where they were not kept.
 
     Raises
     ------
@@ -52,12 +55,19 @@ class NoveltyGuard:
     levels: _Floats
     level: float
     reach: tuple[float, ...]
+    remembered: RememberedPrompts | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.scores) == len(self.levels):
             raise ValueError("scores and levels must have one length, at least 1")
         if not 0.0 < self.level < 1.0 or not all(0.0 <= bar <= 1.0 for bar in self.reach):
             raise ValueError("level and reach must be shares")
+        remembered = self.remembered
+        if remembered is not None and remembered.quality.shape != (
+            len(self.neighbourhood.bank),
+            len(self.reach),
+        ):
+            raise ValueError("remembered must have a row a prompt of the neighbourhood")
 
     @property
     def false_alarms(self) -> float:
@@ -108,6 +118,7 @@ class NoveltyGuard:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""
         return {
             **self.neighbourhood.to_arrays(),
+            **({} if self.remembered is None else self.remembered.to_arrays()),
             "scores": self.scores,
             "levels": self.levels,
             "level": np.array(self.level),
@@ -136,6 +147,7 @@ class NoveltyGuard:
             levels=np.asarray(arrays["levels"], np.float64).reshape(-1),
             level=float(arrays["level"]),
             reach=tuple(map(float, arrays["reach"])),
+            remembered=RememberedPrompts.from_arrays(arrays) if "hashes" in arrays else None,
         )
 
 

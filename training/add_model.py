@@ -324,4 +324,7 @@ def _n_unlike(guard: NoveltyGuard | None, features: Features) -> int:
 
 def _guard(guard: NoveltyGuard | None) -> NoveltyGuard | None:
     """Trust the new model with no prompt unlike those of training."""
-    return None if guard is None else replace(guard, reach=(*guard.reach, 0.0))
+    if guard is None:
+        return None
+    remembered = None if guard.remembered is None else guard.remembered.with_model()
+    return replace(guard, reach=(*guard.reach, 0.0), remembered=remembered)

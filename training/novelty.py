@@ -15,6 +15,7 @@ from router.eval.protocol import feature_rows
 from router.features import Features
 from router.neighbourhood import Neighbourhood, PromptSpace, word_sketch
 from router.novelty import NoveltyGuard
+from router.remembered import RememberedPrompts
 from router.training.crossfit import assign_folds
 
 __all__ = ["FALSE_ALARMS", "fit_guard", "fit_neighbourhood", "trusted_reach"]
@@ -49,6 +50,7 @@ def fit_guard(
     quality: _Floats,
     reference: int,
     *,
+    hashes: _Index | None = None,
     seed: int = 0,
 ) -> NoveltyGuard:
     """Learn what the training prompts look like, and which models to trust beyond them.
@@ -67,6 +69,8 @@ def fit_guard(
         Outcomes of the pool's models; NaN where a model was not run.
     reference : int
         Column of the reference model.
+    hashes : ndarray of shape (n,), optional
+        Hashes of the prompts, to be remembered together with the outcomes.
     seed : int
         Seed of all that is random.
 
@@ -92,12 +96,15 @@ def fit_guard(
     with threadpool_limits(1):
         fold = assign_folds(np.arange(len(rows)), min(_N_FOLDS, len(rows)), seed)
         for f in np.unique(fold):
-            seen = fit_neighbourhood(feature_rows(distinct, np.flatnonzero(fold != f)), rng)
+            seen, _ = fit_neighbourhood(feature_rows(distinct, np.flatnonzero(fold != f)), rng)
             held_out[fold == f] = seen.score(feature_rows(distinct, np.flatnonzero(fold == f)))
-        neighbourhood = fit_neighbourhood(distinct, rng)
+        neighbourhood, bank = fit_neighbourhood(distinct, rng)
         cluster = _clusters(
             neighbourhood.space.coordinates(distinct) @ neighbourhood.projection, seed
         )
+    remembered = None
+    if hashes is not None:
+        remembered = RememberedPrompts(hashes[rows[bank]], quality[rows[bank]])
     n, kept = len(rows), _kept_ranks(len(rows))
     return NoveltyGuard(
         neighbourhood=neighbourhood,
@@ -105,10 +112,11 @@ def fit_guard(
         levels=kept / (n + 1),
         level=_alarm_rank(n) / (n + 1),
         reach=trusted_reach(quality[rows], cluster, reference),
+        remembered=remembered,
     )
 
 
-def fit_neighbourhood(features: Features, rng: np.random.Generator) -> Neighbourhood:
+def fit_neighbourhood(features: Features, rng: np.random.Generator) -> tuple[Neighbourhood, _Index]:
     """Lay out distinct training prompts.
 
     Parameters
@@ -120,8 +128,10 @@ def fit_neighbourhood(features: Features, rng: np.random.Generator) -> Neighbour
 
     Returns
     -------
-    Neighbourhood
+    neighbourhood : Neighbourhood
         Ready to score other prompts.
+    bank : ndarray of shape (n_bank,)
+        The prompts that are in its bank.
     """
     space = _fit_space(features)
     coordinates = space.coordinates(features).astype(np.float64)
@@ -139,7 +149,7 @@ def fit_neighbourhood(features: Features, rng: np.random.Generator) -> Neighbour
     distance = offset[:, None] + square - 2.0 * (bank @ inside.T)
     np.fill_diagonal(distance, np.inf)
     nearest = np.sqrt(np.maximum(np.partition(distance, k - 1, axis=1)[:, :k].mean(axis=1), 0.0))
-    return Neighbourhood(
+    neighbourhood = Neighbourhood(
         space=space,
         projection=projection.astype(np.float32),
         bank=bank,
@@ -147,6 +157,7 @@ def fit_neighbourhood(features: Features, rng: np.random.Generator) -> Neighbour
         radius=(nearest + _LEAST_RADIUS * max(float(np.median(nearest)), 1e-3)).astype(np.float32),
         n_neighbours=k,
     )
+    return neighbourhood, rows
 
 
 def trusted_reach(quality: _Floats, cluster: _Index, reference: int) -> tuple[float, ...]:

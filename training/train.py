@@ -166,7 +166,14 @@ def train_router(
         },
     }
     say("learning what the prompts look like")
-    guard = fit_guard(features, cells.groups, cells.quality, fitted.reference, seed=seed)
+    guard = fit_guard(
+        features,
+        cells.groups,
+        cells.quality,
+        fitted.reference,
+        hashes=hashes[train],
+        seed=seed,
+    )
     artifact = assemble(fitted, targets, pool, extractor, lineage, guard=guard)
     if len(held):
         say(f"certifying on {len(held)} prompts")

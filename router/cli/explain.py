@@ -36,7 +36,8 @@ Examples:
     multiple=True,
     metavar="RUNS",
     help="Evaluation runs, best those that the router was trained on: the prompts nearest to TEXT "
-    "are shown with what each model scored (extra 'train'). May be repeated.",
+    "are looked for in them and shown with their texts; otherwise among those whose hashes the "
+    "router remembers (extra 'train'). May be repeated.",
 )
 @click.option(
     "--default-runs",
@@ -83,7 +84,7 @@ def explain(
     TEXT is the prompt; '-' reads it from standard input. Shown are the candidates with what each
     is worth at the bar's energy price, which parts of the prompt speak for the choice, at which
     quality bars another model would be chosen, how unlike the training prompts it is, what is
-    promised, and with --runs the nearest graded prompts.
+    promised, and the nearest graded prompts: by hash, or with --runs by their text.
     """
     if (text is None) == (messages_file is None):
         raise click.UsageError("give either TEXT or --messages FILE.json")

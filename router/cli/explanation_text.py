@@ -116,9 +116,10 @@ def _bars(found: Explanation) -> str:
 def _nearest(nearest: tuple[NearestPrompt, ...], texts: bool) -> str:
     if not nearest:
         return (
-            "Nearest training prompts: a router keeps neither their texts nor their grades; give "
-            "them with\n--runs, or --default-runs for the bundled router."
+            "Nearest training prompts: this router remembers none; give evaluation runs with "
+            "--runs, or\n--default-runs for the bundled router."
         )
+    texts = texts and any(found.excerpt for found in nearest)
     models = list(dict.fromkeys(model for found in nearest for model in found.quality))
     trained = {True: "yes", False: "no", None: "?"}
     rows = [

@@ -16,7 +16,12 @@ from router.encoders import Encoder
 from router.errors import ConfigError
 from router.explanation.bars import BAR_STEP, ModelBars, scan_bars
 from router.explanation.evidence import Evidence, find_evidence
-from router.explanation.nearest import GradedPrompts, NearestPrompt, nearest_prompts
+from router.explanation.nearest import (
+    GradedPrompts,
+    NearestPrompt,
+    nearest_prompts,
+    nearest_remembered,
+)
 from router.features import FeatureExtractor
 from router.messages import Prompt, prompt_text
 from router.model import Scores
@@ -74,7 +79,8 @@ class Explanation:
     novelty_level : float or None
         Novelty from which a prompt counts as unlike those of training; None without a guard.
     nearest : tuple of NearestPrompt
-        Graded prompts nearest to the prompt, the nearest first; empty where none were given.
+        Graded prompts nearest to the prompt, the nearest first; empty where none were given and
+        the router remembers none.
     """
 
     decision: Decision
@@ -127,8 +133,8 @@ def explain(
     quality, confidence, min_probability, group, uncertified, allowed, guard, embedding
         As in :meth:`Router.route`.
     graded : GradedPrompts, optional
-        Graded prompts, best those of training, among which to look for the nearest ones: a router
-        keeps neither the texts nor the grades of what it learned from.
+        Graded prompts, best those of training, among which to look for the nearest ones. Without
+        them they are looked for among those whose hashes and grades the router remembers.
     n_nearest : int
         How many of them to show.
     n_details : int
@@ -198,8 +204,9 @@ def explain(
             ids[second],
             n_details,
         )
-    nearest: tuple[NearestPrompt, ...] = ()
-    if graded is not None:
+    if graded is None:
+        nearest = nearest_remembered(artifact, features, n_nearest)
+    else:
         nearest = nearest_prompts(artifact, features, graded, extractor, n_nearest)
     return Explanation(
         decision=decision,

@@ -1,4 +1,7 @@
-"""The graded prompts that lie nearest to a prompt, and what each model scored on them."""
+"""The graded prompts that lie nearest to a prompt, and what each model scored on them.
+
+They come from evaluation runs, or by hash alone from what the router remembers.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from router.errors import ConfigError, DataError
 from router.features import FeatureExtractor, Features
 from router.messages import Prompt, prompt_text
 
-__all__ = ["GradedPrompts", "NearestPrompt", "nearest_prompts"]
+__all__ = ["GradedPrompts", "NearestPrompt", "nearest_prompts", "nearest_remembered"]
 
 _EXCERPT = 160
 
@@ -68,11 +71,11 @@ class NearestPrompt:
     Attributes
     ----------
     prompt_id : str
-        Its id in the runs.
+        Its id in the runs; empty where there are none.
     text_hash : str
         Hash of its text in hexadecimal, by which it can be named without being shown.
     excerpt : str
-        The beginning of its text.
+        The beginning of its text; empty where it is not known.
     task : str
         Its task label, if any.
     distance : float
@@ -176,6 +179,55 @@ def nearest_prompts(
             )
         )
     return tuple(found)
+
+
+def nearest_remembered(
+    artifact: Artifact, features: Features, n_nearest: int
+) -> tuple[NearestPrompt, ...]:
+    """Find the training prompts nearest to a prompt among those that the router remembers.
+
+    Parameters
+    ----------
+    artifact : Artifact
+        The router.
+    features : Features
+        Features of the one prompt.
+    n_nearest : int
+        How many to return, at least 0.
+
+    Returns
+    -------
+    tuple of NearestPrompt
+        The nearest first, by their hashes; none where the router remembers none.
+
+    Raises
+    ------
+    ConfigError
+        If `n_nearest` is negative.
+    """
+    if n_nearest < 0:
+        raise ConfigError(f"n_nearest is {n_nearest}: use 0 or more")
+    guard = artifact.guard
+    if guard is None or guard.remembered is None:
+        return ()
+    away = guard.neighbourhood.distances(features)[0]
+    ids = [model.api_id for model in artifact.pool.models]
+    return tuple(
+        NearestPrompt(
+            prompt_id="",
+            text_hash=f"{int(guard.remembered.hashes[i]):012x}",
+            excerpt="",
+            task="",
+            distance=float(away[i]),
+            trained_on=True,
+            quality={
+                model: grade
+                for model, grade in zip(ids, guard.remembered.quality[i].tolist(), strict=True)
+                if grade == grade
+            },
+        )
+        for i in np.argsort(away, kind="stable")[:n_nearest].tolist()
+    )
 
 
 def _coordinates(artifact: Artifact, features: Features) -> NDArray[np.float32]:

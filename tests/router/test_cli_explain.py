@@ -43,7 +43,7 @@ def test_the_whole_explanation():
         "words and word pairs",
         "this prompt",
         "Chosen for this prompt at bars from 0.005 to 1",
-        "--runs, or --default-runs",
+        "Nearest graded prompts, with what each model scored",
     ):
         assert part in text
     assert "Novelty" not in text
@@ -77,7 +77,7 @@ def test_json():
         "novelty_level",
         "nearest",
     }
-    assert shown["nearest"] == []
+    assert [row["trained_on"] for row in shown["nearest"]] == [True] * 5
 
 
 def test_nearest_prompts_from_runs(runs: Path):

@@ -74,7 +74,7 @@ def test_what_is_expected_of_the_new_model_follows_the_kind_of_prompt(
     scores = Router(added[0]).score(fresh.prompts)
     tasks = np.array(fresh.tasks)
     for kind, chance in CHANCE.items():
-        assert scores.quality[tasks == kind, 3].mean() == pytest.approx(chance, abs=0.15)
+        assert scores.quality[tasks == kind, 3].mean() == pytest.approx(chance, abs=0.2)
         expected = scores.completion_tokens[tasks == kind, 3].mean()
         assert expected == pytest.approx(TOKENS[kind], rel=0.35)
     truth = np.array([CHANCE[task] for task in tasks])

@@ -190,3 +190,25 @@ def test_a_model_that_is_never_right_is_never_trusted():
 
 def test_a_reference_that_is_never_right():
     assert trusted_reach(np.zeros((200, 2)), CLUSTER, 1) == (1.0, 1.0)
+
+
+def test_the_prompts_of_the_neighbourhood_are_remembered_by_hash(problem: Any, monkeypatch):
+    monkeypatch.setattr(novelty, "_MAX_BANK", 50)
+    matrix = problem.matrix
+    hashes = 1000 + np.arange(len(matrix.groups))
+    quality = np.where(
+        np.arange(matrix.quality.size).reshape(matrix.quality.shape) % 7, matrix.quality, np.nan
+    )
+    guard = fit_guard(problem.features, matrix.groups, quality, 2, hashes=hashes)
+    assert guard.remembered is not None
+    rows = guard.remembered.hashes - 1000
+    assert len(rows) == len(set(rows.tolist())) == 50
+    np.testing.assert_array_equal(guard.remembered.quality, quality[rows])
+    away = guard.neighbourhood.distances(feature_rows(problem.features, rows))
+    assert (away.argmin(axis=1) == np.arange(50)).mean() > 0.95  # copies but for digits are as near
+    again = NoveltyGuard.from_arrays(guard.to_arrays())
+    assert again.remembered is not None
+    assert again.remembered.hashes.tolist() == guard.remembered.hashes.tolist()
+    with pytest.raises(ValueError, match="a row a prompt of the neighbourhood"):
+        replace(guard, remembered=guard.remembered.with_model())
+    assert fit(problem).remembered is None

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from router import Router
 from router.errors import ConfigError, DataError
-from router.explanation.nearest import GradedPrompts, nearest_prompts
+from router.explanation import explain
+from router.explanation.nearest import GradedPrompts, nearest_prompts, nearest_remembered
 
 PROMPTS = ("Why is the sky blue?", "What is 12 + 34?", "x" * 300)
 
@@ -86,3 +88,25 @@ def test_runs_without_the_embeddings_that_are_needed(make_artifact, spec, extrac
 def test_sizes_must_fit(parts: dict[str, Any]):
     with pytest.raises(ValueError, match="must have"):
         graded(**parts)
+
+
+def test_without_runs_the_router_names_hashes():
+    router = Router.load()
+    prompt = "Sort these words alphabetically: pear, apple, fig."
+    found = explain(router, prompt, n_nearest=3).nearest
+    learned = router.artifact.lineage["prompt_hashes"]
+    assert len(found) == 3
+    assert [near.distance for near in found] == sorted(near.distance for near in found)
+    for near in found:
+        assert near.trained_on
+        assert int(near.text_hash, 16) in learned
+        assert set(near.quality) <= {model.id for model in router.models}
+        assert near.quality
+        assert (near.prompt_id, near.excerpt) == ("", "")
+
+
+def test_a_router_that_remembers_nothing_names_none(artifact, extractor):
+    features = extractor.extract([PROMPTS[0]])
+    assert nearest_remembered(artifact, features, 5) == ()
+    with pytest.raises(ConfigError, match="n_nearest"):
+        nearest_remembered(artifact, features, -1)
