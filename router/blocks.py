@@ -28,6 +28,7 @@ __all__ = ["BlockScaler"]
 
 _Array = NDArray[np.float32]
 _CLIP = 4.0
+_LEAST_NORM = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,15 +111,17 @@ class BlockScaler:
         ndarray of shape (n_nonzero,)
             float32; the words and the characters of each prompt have unit norm each.
         """
-        values = features.values * self.idf[features.indices]
-        part = (features.indices >= features.n_columns // 2).astype(np.int64)
+        values = features.values * self.idf.take(features.indices)
         if len(features) == 1:
-            segment = part
-        else:
-            rows = np.repeat(np.arange(len(features)), np.diff(features.indptr))
-            segment = 2 * rows + part
+            # columns ascend: first the words, then the characters
+            split = int(features.indices.searchsorted(features.n_columns // 2))
+            for block in (values[:split], values[split:]):
+                block *= 1.0 / max(math.sqrt(block.dot(block)), _LEAST_NORM)
+            return values
+        rows = np.repeat(np.arange(len(features)), np.diff(features.indptr))
+        segment = 2 * rows + (features.indices >= features.n_columns // 2)
         norms = np.sqrt(np.bincount(segment, values * values, 2 * len(features)))
-        return (values / np.maximum(norms, 1e-9)[segment]).astype(np.float32)
+        return (values / np.maximum(norms, _LEAST_NORM)[segment]).astype(np.float32)
 
     def to_arrays(self) -> dict[str, _Array]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""

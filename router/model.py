@@ -17,7 +17,14 @@ from numpy.typing import NDArray
 from router.blocks import BlockScaler
 from router.features import Features
 from router.recalibration import KNOTS, Recalibration
-from router.scoring import cluster_of, neighbour_weights, squared_norms, widened, within
+from router.scoring import (
+    cluster_of,
+    neighbour_weights,
+    probabilities,
+    squared_norms,
+    widened,
+    within,
+)
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
 
@@ -25,7 +32,6 @@ _Array = NDArray[np.float32]
 _Floats = NDArray[np.float64]
 
 _MAX_LOG_TOKENS = 13.0
-_MAX_LOG_ODDS = 30.0
 _CHUNK_ROWS = 1024
 
 
@@ -103,8 +109,7 @@ class _Readout:
         """Return qualities of shape (n, n_models)."""
         value = (latent @ self.coefficients).reshape(len(latent), *self.intercept.shape)
         value += self.intercept
-        odds_against = np.exp(-within(value, -_MAX_LOG_ODDS, _MAX_LOG_ODDS))
-        quality = np.where(self.logistic, 1.0 / (1.0 + odds_against), within(value, 0.0, 1.0))
+        quality = np.where(self.logistic, probabilities(value), within(value, 0.0, 1.0))
         # the weights sum to 1 but for rounding
         return np.minimum(self.weight @ quality, 1.0)
 
@@ -212,12 +217,15 @@ class RouterModel:
     token_limit: _Floats
     recalibration: Recalibration
     _cluster_squares: _Array = field(init=False, repr=False, compare=False)
+    _ngram_table: _Array = field(init=False, repr=False, compare=False)
     _readout: _Readout = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         readout = _Readout.build(self.links, self.intercept.size, self.n_models)
         object.__setattr__(self, "_readout", readout)
         object.__setattr__(self, "_cluster_squares", squared_norms(self.cluster_centres))
+        # in single precision, so that a prompt's rows need not be converted each time
+        object.__setattr__(self, "_ngram_table", widened(self.ngram_weights))
 
     @property
     def n_models(self) -> int:
@@ -237,6 +245,8 @@ class RouterModel:
         ndarray of shape (n, n_latents)
             A prompt's row does not depend on the others, but for rounding.
         """
+        if len(features) <= _CHUNK_ROWS:
+            return self._latent(features)
         latent = np.empty((len(features), self.intercept.size))
         for start in range(0, len(features), _CHUNK_ROWS):
             part = slice(start, start + _CHUNK_ROWS)
@@ -250,8 +260,8 @@ class RouterModel:
         values = self.scaler.ngram_values(features)
         bounds = features.indptr.tolist()
         for i, (start, stop) in enumerate(pairwise(bounds)):
-            weights = self.ngram_weights.take(features.indices[start:stop], axis=0)
-            latent[i] += values[start:stop] @ widened(weights)
+            columns = features.indices[start:stop]
+            latent[i] += values[start:stop] @ self._ngram_table.take(columns, axis=0)
         scaled = dense[:, : self.scaler.mean.size]
         if self.neighbours is not None:
             latent += self.neighbours.latent(scaled)
@@ -383,9 +393,7 @@ class RouterModel:
 
 
 def _rows(features: Features, part: slice) -> Features:
-    """Return the features of some prompts; themselves where that is all of them."""
-    if part.start == 0 and part.stop >= len(features):
-        return features
+    """Return the features of some prompts."""
     bounds = features.indptr[part.start : part.stop + 1]
     entries = slice(bounds[0], bounds[-1])
     return replace(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -103,12 +103,14 @@ class Neighbourhood:
     offset: _Array
     radius: _Array
     n_neighbours: int
+    _doubled: _Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_neighbours <= len(self.bank):
             raise ValueError(f"n_neighbours is {self.n_neighbours}: use 1 to {len(self.bank)}")
         if not (self.radius > 0.0).all():
             raise ValueError("radius must be positive")
+        object.__setattr__(self, "_doubled", np.ascontiguousarray(np.float32(-2.0) * self.bank.T))
 
     def score(self, features: Features) -> _Floats:
         """Return how far prompts lie from the training prompts.
@@ -144,30 +146,28 @@ class Neighbourhood:
         """
         coordinates = self.space.coordinates(features)
         square = np.einsum("nd,nd->n", coordinates, coordinates, dtype=np.float64)
-        return np.sqrt(np.maximum(self._squares_less_own(coordinates) + square[:, None], 0.0))
+        squares = self._squares_less_own(coordinates) + square[:, None]
+        return np.asarray(np.sqrt(np.maximum(squares, 0.0)), np.float64)
 
     def _squares_less_own(self, coordinates: _Array) -> _Array:
         """Return squared distances to the bank, less the squared norm of the prompts."""
-        inside = coordinates @ self.projection
-        inside *= -2.0
-        distance = inside @ self.bank.T
+        distance = coordinates @ self.projection @ self._doubled
         distance += self.offset
-        return distance
+        return np.asarray(distance, np.float32)
 
     def _score(self, coordinates: _Array) -> _Floats:
-        distance = self._squares_less_own(coordinates)
-        square = np.einsum("nd,nd->n", coordinates, coordinates)
-        score = np.empty(len(distance))
-        # for a handful of neighbours, several times faster than a partition
-        for i, row in enumerate(distance):
+        score = []
+        for place, row in zip(coordinates, self._squares_less_own(coordinates), strict=True):
+            square = float(place.dot(place))
             near, radius = 0.0, 0.0
+            # for a handful of neighbours, several times faster than a partition
             for _ in range(self.n_neighbours):
                 nearest = int(row.argmin())
-                near += float(row[nearest] + square[i])
+                near += float(row[nearest]) + square
                 radius += float(self.radius[nearest])
                 row[nearest] = np.inf
-            score[i] = math.sqrt(max(near, 0.0) / radius)
-        return score
+            score.append(math.sqrt(max(near, 0.0) / radius))
+        return np.array(score)
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""

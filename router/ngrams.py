@@ -160,12 +160,12 @@ class HashedNgrams:
         edges[0], edges[-1] = 0, len(buckets)
         np.add(last, 1, out=edges[1:-1])
         starts = edges[:-1]
-        weights = _log_weights()[np.minimum(edges[1:] - starts, _MAX_COUNT)]
+        weights = _log_weights().take(np.minimum(edges[1:] - starts, _MAX_COUNT))
         split = int(starts.searchsorted(n_words))
         for block in (weights[:split], weights[split:]):
             if len(block):
                 block *= 1 / math.sqrt(block.dot(block))
-        return buckets[starts].astype(np.int32), weights.astype(np.float32)
+        return buckets.take(starts).astype(np.int32), weights.astype(np.float32)
 
     def transform(self, texts: Sequence[str]) -> SparseRows:
         """Return one row a text.
@@ -203,9 +203,9 @@ class HashedNgrams:
         hashes: list[_Hashes] = []
         if self.word_orders:
             turns = kinds[:-1] * np.uint8(3) + kinds[1:]
-            starts = _STARTS[turns].nonzero()[0]
-            ends = _ENDS[turns].nonzero()[0]
-            words = (sums[ends] - sums[starts]) * inverses[starts]
+            starts = _STARTS.take(turns).nonzero()[0]
+            ends = _ENDS.take(turns).nonzero()[0]
+            words = (sums.take(ends) - sums.take(starts)) * inverses.take(starts)
             words ^= words >> _HALF
             words *= _FINISH
             phrase = words
@@ -266,7 +266,7 @@ def _characters(text: str) -> tuple[_Hashes, NDArray[np.uint8]]:
     numbers, kinds = _ascii_tables()
     if text.isascii():
         codes = np.frombuffer(text.encode("ascii"), np.uint8)
-        return numbers[codes], kinds[codes]
+        return numbers.take(codes), kinds.take(codes)
     wide = np.frombuffer(text.lower().encode("utf-32-le", "replace"), np.uint32)
     ascii_part = wide < 128
     low = np.where(ascii_part, wide, 0)

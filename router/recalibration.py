@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from router.scoring import within
+from router.scoring import probabilities, within
 
 __all__ = ["KNOTS", "Recalibration", "log_odds"]
 
@@ -36,6 +36,13 @@ class Recalibration:
     """
 
     values: _Floats
+    _first: NDArray[np.int64] = field(init=False, repr=False, compare=False)
+    _slopes: _Floats = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_first", KNOTS.size * np.arange(len(self.values)))
+        slopes = np.diff(self.values, axis=1, append=self.values[:, -1:])
+        object.__setattr__(self, "_slopes", slopes)
 
     @classmethod
     def identity(cls, n_models: int) -> Recalibration:
@@ -61,11 +68,13 @@ class Recalibration:
         >>> Recalibration.identity(2).probability(np.array([[0.25, 0.9]])).round(3)
         array([[0.25, 0.9 ]])
         """
-        place = np.maximum(log_odds(quality) - KNOTS[0], 0.0)
-        left = np.minimum(place.astype(np.int64), KNOTS.size - 2)
-        models = np.arange(len(self.values))
-        low, high = self.values[models, left], self.values[models, left + 1]
-        return np.asarray(1.0 / (1.0 + np.exp(-(low + (place - left) * (high - low)))))
+        place = log_odds(quality) - KNOTS[0]
+        left = place.astype(np.int64)
+        index = left + self._first
+        found = self._slopes.take(index)
+        found *= place - left
+        found += self.values.take(index)
+        return probabilities(found)
 
 
 def log_odds(quality: _Floats) -> _Floats:

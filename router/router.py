@@ -306,23 +306,23 @@ class Router:
         scores = self._artifact.model.score(features, characters)
         value_j, low_j, high_j = self._energy.joules(scores)
         n = len(features)
-        novelty: list[float | None] = [None] * n
-        novel = np.zeros(n, bool)
+        novelty: Sequence[float | None] = [None] * n
+        asks = [asked.known] * n
         if guard is not None:
-            found = guard.novelty(features)
-            novelty = found.tolist()
-            novel = found >= guard.level
-        ranking = np.empty((n, sum(asked.known[0].allowed)), np.int64)
-        for (request, _), rows in ((asked.known, ~novel), (asked.novel, novel)):
-            found_rows = np.count_nonzero(rows)
-            if found_rows == n:  # so it is for single prompts
-                ranking = request.rank(scores.quality, value_j, scores.probability)
-            elif found_rows:
-                ranking[rows] = request.rank(
+            found: list[float] = guard.novelty(features).tolist()
+            asks = [asked.novel if score >= guard.level else asked.known for score in found]
+            novelty = found
+        if n == 1:
+            ranking = asks[0][0].rank(scores.quality, value_j, scores.probability)
+        else:
+            ranking = np.empty((n, sum(asked.known[0].allowed)), np.int64)
+            for ask in (asked.known, asked.novel):
+                rows = np.flatnonzero([one is ask for one in asks])
+                ranking[rows] = ask[0].rank(
                     scores.quality[rows], value_j[rows], scores.probability[rows]
                 )
         columns = zip(
-            [asked.novel if beyond else asked.known for beyond in novel.tolist()],
+            asks,
             novelty,
             scores.quality.tolist(),
             scores.probability.tolist(),

@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cluster_of", "neighbour_weights", "squared_norms", "widened", "within"]
+__all__ = [
+    "cluster_of",
+    "neighbour_weights",
+    "probabilities",
+    "squared_norms",
+    "widened",
+    "within",
+]
 
 _Array = NDArray[np.float32]
 _Floats = NDArray[np.float64]
@@ -162,3 +169,28 @@ def within(values: _Floats, low: float, high: float | _Floats) -> _Floats:
     array([0.  , 0.25, 1.  ])
     """
     return np.asarray(np.minimum(np.maximum(values, low), high))
+
+
+def probabilities(log_odds: _Floats) -> _Floats:
+    """Return the probabilities of log-odds, by a function that cannot overflow.
+
+    Parameters
+    ----------
+    log_odds : ndarray
+        Any numbers.
+
+    Returns
+    -------
+    ndarray
+        Of the same shape, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> probabilities(np.array([-1000.0, 0.0, 1000.0]))
+    array([0. , 0.5, 1. ])
+    """
+    found = np.tanh(log_odds * 0.5)
+    found *= 0.5
+    found += 0.5
+    return found

@@ -142,7 +142,7 @@ class StaticEncoder:
             ids = np.array(self.token_ids(text), np.intp)
             if len(ids):
                 # Integers below 2**53 in float64: exact, in whatever order BLAS adds them.
-                total = self._scales[ids] @ self._table.take(ids, 0).astype(np.float64)
+                total = self._scales.take(ids) @ self._table.take(ids, 0).astype(np.float64)
                 norm = np.sqrt(np.dot(total, total))
                 if norm > 0:
                     embeddings[i] = total / norm

@@ -78,6 +78,9 @@ class EnergyInterval:
     basis: Basis
 
     def __post_init__(self) -> None:
+        in_order = 0.0 <= self.low_j <= self.value_j <= self.high_j < math.inf
+        if in_order and self.basis in _STRENGTH:
+            return
         for name in ("value_j", "low_j", "high_j"):
             joules = getattr(self, name)
             if not math.isfinite(joules) or joules < 0:
