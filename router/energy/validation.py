@@ -8,7 +8,7 @@ are those that the inner coefficients were fitted on, so their ratios are residu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -35,7 +35,7 @@ STATISTICS = (
 )
 """Names of the statistics of a `Group`."""
 
-_FIT_BATCHES = (16, 512)
+_FIT_BATCHES = (16, 1024)
 _SAME = 1.2
 _NUMBERS = ("documented", "low", "high")
 _Floats = NDArray[np.float64]
@@ -167,33 +167,36 @@ def validate(rows: Sequence[Measurement] | None = None) -> tuple[Group, ...]:
     known = [row for row in rows if row.gpu == "H100" and row.task in {"chat", "gpqa"}]
     predicted = _leave_one_model_out(known)
 
-    def group(name: str, task: str, within: Callable[[Measurement], bool], key: str) -> Group:
-        chosen: dict[str, Measurement] = {}
-        for row in known:
-            if row.task == task and within(row):
-                best = chosen.get(row.hf_id)
-                if best is None or getattr(row, key) < getattr(best, key):
-                    chosen[row.hf_id] = row
+    def at_reference(name: str, task: str) -> Group:
+        """Return each model on the fewest GPUs."""
+        found = [row for row in known if row.task == task and row.batch == 64]
+        fewest = [min(rows, key=lambda row: row.gpus) for rows in _by_model(found)]
         return Group(
             name,
             tuple(
-                Ratio(hf_id, predicted[row], row.joules_per_completion_token)
-                for hf_id, row in chosen.items()
+                Ratio(row.hf_id, predicted[row], row.joules_per_completion_token) for row in fewest
             ),
         )
 
-    def reference(row: Measurement) -> bool:
-        return row.batch == 64
-
-    def quick(row: Measurement) -> bool:
-        return row.inter_token_ms <= 500
+    def least_energy(name: str, task: str, limit_ms: float) -> Group:
+        """Return the least energy of each model, predicted and measured."""
+        found = [row for row in known if row.task == task and row.inter_token_ms <= limit_ms]
+        return Group(
+            name,
+            tuple(
+                Ratio(
+                    rows[0].hf_id,
+                    min(predicted[row] for row in rows),
+                    min(row.joules_per_completion_token for row in rows),
+                )
+                for rows in _by_model(found)
+            ),
+        )
 
     return (
-        group("B = 64, chat", "chat", reference, "gpus"),
-        group("B = 64, GPQA", "gpqa", reference, "gpus"),
-        group(
-            "least energy with ITL <= 500 ms, chat", "chat", quick, "joules_per_completion_token"
-        ),
+        at_reference("B = 64, chat", "chat"),
+        at_reference("B = 64, GPQA", "gpqa"),
+        least_energy("least energy with ITL <= 500 ms, chat", "chat", 500.0),
         _kernels("decode"),
         _kernels("prefill"),
     )
@@ -239,6 +242,13 @@ def _ranks(values: _Floats) -> _Floats:
     mean_rank = np.asarray(np.cumsum(count) - (count - 1) / 2, np.float64)
     ranks: _Floats = np.take(mean_rank, place)
     return ranks
+
+
+def _by_model(rows: Iterable[Measurement]) -> list[list[Measurement]]:
+    found: dict[str, list[Measurement]] = {}
+    for row in rows:
+        found.setdefault(row.hf_id, []).append(row)
+    return list(found.values())
 
 
 def _unique(names: Iterable[str]) -> tuple[str, ...]:

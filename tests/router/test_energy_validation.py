@@ -74,7 +74,7 @@ def test_the_shipped_serving_factor_is_near_a_fit() -> None:
     rows = [
         row
         for row in measurements()
-        if row.gpu == "H100" and row.task != "code-completion" and 16 <= row.batch <= 512
+        if row.gpu == "H100" and row.task != "code-completion" and 16 <= row.batch <= 1024
     ]
     fitted = fit_serving(rows).serving
     shipped = Coefficients.default().serving
@@ -93,12 +93,15 @@ def test_the_documented_table_is_reproduced() -> None:
         assert check.date
         assert check.source
     chat = statistics["B = 64, chat"]
-    assert chat["median_error"] == pytest.approx(0.14, abs=0.005)
-    assert chat["spearman"] == pytest.approx(0.93, abs=0.005)
-    assert chat["pair_ratio_error"] == pytest.approx(1.24, abs=0.005)
-    gpqa = statistics["B = 64, GPQA"]
-    assert gpqa["pairs_in_order"] == pytest.approx(0.97, abs=0.005)
-    assert gpqa["pair_ratio_error"] == pytest.approx(1.49, abs=0.005)
+    table = {
+        "B = 64, chat": (0.14, 0.46, 0.93, 0.95, 1.24),
+        "B = 64, GPQA": (0.22, 0.47, 0.97, 0.97, 1.49),
+        "least energy with ITL <= 500 ms, chat": (0.16, 0.52, 0.92, 0.91, 1.29),
+    }
+    for name, row in table.items():
+        found = [statistics[name][key] for key in STATISTICS[1:6]]
+        assert found[:2] == pytest.approx(row[:2], abs=0.035), name
+        assert found[2:] == pytest.approx(row[2:], abs=0.015), name
 
 
 def test_a_model_plays_no_part_in_its_own_prediction() -> None:
