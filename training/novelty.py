@@ -50,7 +50,7 @@ def fit_guard(
     quality: _Floats,
     reference: int,
     *,
-    hashes: _Index | None = None,
+    hashes: NDArray[np.int64] | None = None,
     seed: int = 0,
 ) -> NoveltyGuard:
     """Learn what the training prompts look like, and which models to trust beyond them.

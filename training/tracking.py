@@ -92,7 +92,7 @@ class MlflowTracker:
         kind: str = "",
         run_id: str | None = None,
     ) -> None:
-        self.tracking_uri = (
+        self.tracking_uri: str = (
             tracking_uri or os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT_TRACKING_URI
         )
         self.experiment = experiment

@@ -28,7 +28,7 @@ class MatrixFactors(LearnedBaseline):
     """
 
     name = "matrix factorisation"
-    settings = tuple(
+    settings: tuple[dict[str, float], ...] = tuple(
         {"rank": rank, "ridge": ridge}
         for ridge in (10.0, 3.0, 1.0, 0.3, 0.1, 0.03, 0.01)
         for rank in (1, 2, 3, 4, 6, 8, 12)

@@ -33,7 +33,7 @@ class Logistic(LearnedBaseline):
     """
 
     name = "logistic regression"
-    settings = tuple(
+    settings: tuple[dict[str, float], ...] = tuple(
         {"words": words, "C": c}
         for words, penalties in ((False, (1e-3, 1e-2, 1e-1)), (True, (1.0, 3.0, 10.0, 30.0)))
         for c in penalties

@@ -24,7 +24,7 @@ class SmallMLP(LearnedBaseline):
     """One hidden layer on embedding and statistics, squared error, stopped early."""
 
     name = "small MLP"
-    settings = tuple(
+    settings: tuple[dict[str, float], ...] = tuple(
         {"alpha": alpha, "epochs": epochs}
         for alpha in (30.0, 10.0, 1.0)
         for epochs in (10, 20, 40, 60)

@@ -30,7 +30,9 @@ class NearestNeighbours(LearnedBaseline):
     """
 
     name = "kNN"
-    settings = tuple({"k": k} for k in (200, 140, 100, 70, 50, 30, 20, 10))
+    settings: tuple[dict[str, int], ...] = tuple(
+        {"k": k} for k in (200, 140, 100, 70, 50, 30, 20, 10)
+    )
 
     def predictions(
         self,
@@ -64,7 +66,7 @@ class Clusters(LearnedBaseline):
     """
 
     name = "k-means clusters"
-    settings = tuple({"clusters": n} for n in (4, 8, 16, 32, 64, 128))
+    settings: tuple[dict[str, int], ...] = tuple({"clusters": n} for n in (4, 8, 16, 32, 64, 128))
 
     def predictions(
         self,

@@ -194,7 +194,7 @@ def _seccomp() -> None:
 
 if __name__ == "__main__":
     sys.stdout.flush()
-    code = main()
+    code: int = main()
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

@@ -14,8 +14,8 @@ from router.errors import MissingExtraError
 
 try:
     import openai as _openai  # noqa: F401 - is it there?
-except ModuleNotFoundError as error:
-    raise MissingExtraError("openai", "client") from error
+except ModuleNotFoundError as _error:
+    raise MissingExtraError("openai", "client") from _error
 
 from router.client.answers import RoutedCompletion, decision_of
 from router.client.async_client import AsyncOpenAI

@@ -95,7 +95,8 @@ class AsyncOpenAI(openai.AsyncOpenAI):
             **options,
         )
         # openai takes them from the environment, which is about another API
-        self.organization, self.project = organization, project
+        self.organization: str | None = organization
+        self.project: str | None = project
         self.admin_api_key = admin_api_key
 
     @cached_property

@@ -73,7 +73,7 @@ class RoutedCall:
         times: CallTimes,
         started: float,
     ) -> None:
-        self.request_id = f"wr-{secrets.token_hex(12)}"
+        self.request_id: str = f"wr-{secrets.token_hex(12)}"
         self._service = service
         self._headers = headers
         self._body = body

@@ -73,7 +73,7 @@ class Service:
         worker: int = 0,
     ) -> None:
         self.settings = settings
-        self.dispatcher = Dispatcher(
+        self.dispatcher: Dispatcher = Dispatcher(
             router,
             quality=settings.quality,
             min_probability=settings.min_probability,
@@ -86,13 +86,13 @@ class Service:
             conversations=conversations,
         )
         self.worker = worker
-        self.upstream = Upstream(settings.upstream, settings.timeouts)
+        self.upstream: Upstream = Upstream(settings.upstream, settings.timeouts)
         self._upstreams = {
             model: Upstream(url, settings.timeouts)
             for model, url in settings.model_upstreams.items()
         }
-        self.metrics = Metrics(SharedValues(1) if values is None else values, worker)
-        self.log = DecisionLog(settings.log)
+        self.metrics: Metrics = Metrics(SharedValues(1) if values is None else values, worker)
+        self.log: DecisionLog = DecisionLog(settings.log)
         self.tracer: CallTracer = call_tracer()
         self.parent: int | None = None
         self.in_flight = 0
