@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import hashlib
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,91 +22,35 @@ FILES = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """The part of the hub that fetching a data set asks for."""
-
-    asked: list[str]
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def answer(self, status: int, body: bytes = b"", **headers: str) -> None:
-        self.send_response(status)
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def do_GET(self) -> None:
-        path = self.path.partition("?")[0]
-        self.asked.append(path)
-        if path.startswith("/api/datasets/own/data/revision/") or path == "/api/datasets/own/data":
-            if path.endswith("/gone"):
-                self.answer(404, X_Error_Code="RevisionNotFound")
-                return
-            siblings = [{"rfilename": name} for name in FILES]
-            body = {
-                "id": "own/data",
-                "sha": COMMIT,
-                "siblings": siblings,
-                "tags": [],
-                "private": False,
-            }
-            self.answer(200, json.dumps(body).encode(), Content_Type="application/json")
-        elif path.startswith("/api/datasets/own/data/tree/"):
-            tree = [
-                {"type": "file", "path": n, "size": len(b), "oid": hashlib.sha1(b).hexdigest()}
-                for n, b in FILES.items()
-            ]
-            self.answer(200, json.dumps(tree).encode(), Content_Type="application/json")
-        elif path.startswith("/api/datasets/own/closed"):
-            self.answer(403, X_Error_Code="GatedRepo")
-        elif path.startswith(f"/datasets/own/data/resolve/{COMMIT}/"):
-            body = FILES[path.partition(f"{COMMIT}/")[2]]
-            etag = f'"{hashlib.sha256(body).hexdigest()}"'
-            self.answer(200, body, ETag=etag, X_Repo_Commit=COMMIT)
-        else:
-            self.answer(404, X_Error_Code="RepoNotFound")
-
-    do_HEAD = do_GET
+@pytest.fixture
+def server(hub_server: Any) -> Iterator[Any]:
+    with hub_server.HubServer({"own/data": FILES}, closed=("own/closed",)) as running:
+        yield running
 
 
 @pytest.fixture
-def server() -> Iterator[str]:
-    Hub.asked = []
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as http:
-        thread = threading.Thread(target=http.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        yield f"http://127.0.0.1:{http.server_port}"
-        http.shutdown()
-        thread.join()
-
-
-@pytest.fixture
-def got(server: str, tmp_path: Path):
+def got(server: Any, tmp_path: Path):
     def fetched(text: str) -> Path:
-        return fetch(text, endpoint=server, cache_dir=str(tmp_path / "cache"))
+        return fetch(text, endpoint=server.url, cache_dir=str(tmp_path / "cache"))
 
     return fetched
 
 
-def test_only_data_is_fetched(got):
+def test_only_data_is_fetched(got, server):
     folder = got("hf:own/data")
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     assert names == ["data/test.csv", "runs.jsonl"]
-    assert not any("loader.py" in path for path in Hub.asked)
+    assert not any("loader.py" in path for path in server.asked)
 
 
 @pytest.mark.parametrize(
     "text", ["hf:own/data/data/test.csv", f"hf:own/data@{COMMIT}/data/test.csv"]
 )
-def test_one_file(got, text: str):
+def test_one_file(got, server, text: str):
     path = got(text)
     assert path.name == "test.csv"
     assert path.read_bytes() == FILES["data/test.csv"]
-    assert not any("runs.jsonl" in asked for asked in Hub.asked)
+    assert not any("runs.jsonl" in asked for asked in server.asked)
 
 
 @pytest.mark.parametrize(

@@ -214,12 +214,8 @@ def test_files_that_are_no_tables(importing, write, name: str, content: bytes, r
     assert reason in said
 
 
-def test_embedllm(importing, write):
-    text = (
-        "prompt_id,model_id,category_id,label,prompt,model_name,category\n"
-        '0,3,1,1,"A?\nB?",org/a,mmlu\n0,4,1,0,"A?\nB?",org/b,mmlu\n7,3,2,1,C?,org/a,gsm8k\n'
-    )
-    path = write("train.csv", text)
+def test_embedllm(importing, write, small_sources):
+    path = write("train.csv", small_sources.EMBEDLLM)
     rows = importing.rows("embedllm", path)
     assert [(r["prompt_id"], r["model"], r["quality"], r["task"]) for r in rows] == [
         ("0", "org/a", 1.0, "mmlu"),
@@ -231,13 +227,10 @@ def test_embedllm(importing, write):
     assert "there is no column 'prompt_id': a table of EmbedLLM has it" in said
 
 
-def test_routellm(importing, write):
-    strong, weak = "gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1"
-    write("r/mmlu_anatomy.csv", f"prompt,{weak},{strong}\nWhat?,False,True\nWho?,True,True\n")
-    write(
-        "r/gsm8k_responses.csv",
-        f"prompt,{weak},{strong},{weak}_response,{strong}_response\nHow many?,False,True,x,y\n",
-    )
+def test_routellm(importing, write, small_sources):
+    strong, weak = small_sources.STRONG, small_sources.WEAK
+    for name, text in small_sources.ROUTELLM.items():
+        write(f"r/{name}", text)
     folder = importing.folder.parent / "in" / "r"
     result = importing.result("routellm", folder)
     assert {n: m["n_runs"] for n, m in result.models.items()} == {strong: 3, weak: 3}
@@ -292,36 +285,8 @@ def test_prompts_of_routerbench(cell: Any, prompt: str):
     assert prompt_text(cell) == prompt
 
 
-def result_file(**changes: Any) -> str:
-    records = [
-        {
-            "index": i,
-            "origin_query": f"q{i}",
-            "prompt": f"Solve q{i}",
-            "prompt_tokens": 12 if i else 0,
-            "completion_tokens": 30 if i else 0,
-            "cost": 0.25,
-            "score": [0.0, 1.0, None][i],
-            "prediction": "x",
-            "ground_truth": "y",
-            "raw_output": "",
-        }
-        for i in range(3)
-    ]
-    return json.dumps(
-        {
-            "performance": 0.5,
-            "model_name": "org-m",
-            "dataset_name": "aime",
-            "split": "test",
-            "demo": False,
-            "records": records,
-        }
-        | changes
-    )
-
-
-def test_llmrouterbench(importing, write):
+def test_llmrouterbench(importing, write, small_sources):
+    result_file = small_sources.llmrouterbench_file
     folder = write("bench/aime/test/m/aime-test-m-20260102_000000.json", result_file()).parent
     write("bench/aime/test/m/aime-test-m-20260101_000000.json", result_file(records=[{}, {}]))
     write("bench/aime/test/m/aime-test-m-20260103_000000.json", result_file(demo=True))
@@ -345,17 +310,23 @@ def test_llmrouterbench(importing, write):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("changes", "reason"),
     [
-        ("{}", "it needs model_name, dataset_name and records"),
-        (result_file(records=3), "field 'records': is of type int"),
-        (result_file(records=[3]), "row 1, field 'records': the record is not an object"),
-        (result_file(records=[{"prompt": "a", "score": 3}]), "row 1, field 'score': is 3, outside"),
-        (result_file(records=[{"score": 1}]), "row 1, field 'prompt': is null"),
-        (result_file(model_name=""), "row 1, field 'model': is missing"),
-        (result_file()[:-9], "broken or truncated JSON"),
-        (result_file(records=[]), "there is no graded answer to import"),
+        ({"records": 3}, "field 'records': is of type int"),
+        ({"records": [3]}, "row 1, field 'records': the record is not an object"),
+        ({"records": [{"prompt": "a", "score": 3}]}, "row 1, field 'score': is 3, outside"),
+        ({"records": [{"score": 1}]}, "row 1, field 'prompt': is null"),
+        ({"model_name": ""}, "row 1, field 'model': is missing"),
+        ({"records": []}, "there is no graded answer to import"),
     ],
 )
-def test_bad_result_files(importing, write, text: str, reason: str):
-    assert reason in importing.fails("llmrouterbench", write("aime-test-m.json", text))
+def test_bad_result_files(importing, write, small_sources, changes: dict[str, Any], reason: str):
+    path = write("aime-test-m.json", small_sources.llmrouterbench_file(**changes))
+    assert reason in importing.fails("llmrouterbench", path)
+
+
+def test_files_that_are_no_result_files(importing, write, small_sources):
+    said = importing.fails("llmrouterbench", write("aime-test-m.json", "{}"))
+    assert "it needs model_name, dataset_name and records" in said
+    cut = write("aime-test-m.json", small_sources.llmrouterbench_file()[:-9])
+    assert "broken or truncated JSON" in importing.fails("llmrouterbench", cut)
