@@ -61,6 +61,13 @@ CHANCE = np.array(
 N_PROMPTS = 90
 
 
+# what mlflow.models.evaluate logs, with one grade
+EVAL_TABLE = {
+    "columns": ["inputs", "outputs", "correctness/v1/score"],
+    "data": [["Why?", "So.", 1], ["How?", "Thus.", 0]],
+}
+
+
 def _load(path: Path, name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
@@ -71,16 +78,20 @@ def _load(path: Path, name: str) -> ModuleType:
     return module
 
 
+IMPORTERS = HERE.parent / "training" / "importers"
 # pages whose commands train, benchmark or serve
 SLOW_PAGES = {
     "README.md",
+    "docs/add-a-model.md",
     "docs/collect.md",
+    "docs/import.md",
     "docs/mlflow.md",
     "docs/own-data.md",
     "docs/report.md",
     "docs/serving.md",
 }
 DOCS: Any = _load(HERE / "docs_text.py", "wattroute_docs_text")
+SOURCES: Any = _load(IMPORTERS / "small_sources.py", "wattroute_docs_small_sources")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -152,7 +163,7 @@ def _log(runs: pd.DataFrame) -> list[dict[str, Any]]:
 
 def _files_of_other_tools(folder: Path) -> None:
     """Put what other tools wrote where the page on importing has it."""
-    samples = HERE.parent / "training" / "importers" / "data"
+    samples = IMPORTERS / "data"
     for file in sorted((samples / "lm_eval").rglob("*")):
         if file.is_file() and "fruit" not in file.name:
             target = folder / "results" / file.parent.name / file.name.replace("tiny_sums", "gsm8k")
@@ -164,6 +175,12 @@ def _files_of_other_tools(folder: Path) -> None:
     shutil.copytree(samples / "openai_evals", folder / "evallogs")
     shutil.copytree(samples / "helm", folder / "benchmark_output" / "runs" / "my-suite")
     shutil.copy(samples / "routerbench" / "pandas_3.pkl", folder / "routerbench_0shot.pkl")
+    texts = {f"RouteLLM/routellm/evals/mmlu/responses/{n}": t for n, t in SOURCES.ROUTELLM.items()}
+    texts["results/bench/aime-test-org-m.json"] = SOURCES.llmrouterbench_file()
+    texts["artifacts/eval_results_table.json"] = json.dumps(EVAL_TABLE)
+    for name, text in texts.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
     (folder / "graded.csv").write_text("question,llm,score\nWhy?,small,4\nWhy?,large,9\n")
     (folder / "wide.csv").write_text("question,gpt-4,mixtral-8x7b\nWhy?,1,0\nHow?,1,1\n")
 
@@ -183,6 +200,9 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("new-runs", "held-out"):
         new.to_parquet(folder / f"{name}.parquet", index=False)
     (folder / "pool.toml").write_text(POOL, encoding="utf-8")
+    for name in ("zeroeval", "reasoning_gym_hard"):
+        named = POOL.replace('"mine"', f'"{name}"')
+        (folder / f"{name}.toml").write_text(named, encoding="utf-8")
     _files_of_other_tools(folder)
     sums = [(31 * i + 7, 3 * i + 1) for i in range(24)]
     _jsonl(
@@ -200,6 +220,25 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
         done = CliRunner().invoke(main, [*words.split(), "--no-forecast"])
         assert done.exit_code == 0, done.stderr
     return folder
+
+
+@pytest.fixture(scope="session")
+def hub() -> Iterator[str]:
+    """The address of a hub with the data sets that the pages name."""
+    server = _load(IMPORTERS / "hub_server.py", "wattroute_docs_hub_server")
+    pickled = (IMPORTERS / "data" / "routerbench" / "pandas_3.pkl").read_bytes()
+    data_sets = {
+        "RZ412/EmbedLLM": {"test.csv": SOURCES.EMBEDLLM.encode()},
+        "withmartian/routerbench": {"routerbench_0shot.pkl": pickled},
+    }
+    with server.HubServer(data_sets) as running:
+        yield running.url
+
+
+@pytest.fixture(scope="session")
+def eval_table() -> Any:
+    """The table that a run of an evaluation with MLflow has among its artifacts."""
+    return EVAL_TABLE
 
 
 @pytest.fixture(scope="session")

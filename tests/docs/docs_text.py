@@ -34,6 +34,7 @@ SHELL = ("sh", "console")
 _FENCE = re.compile(r"^( *)```([^\n`]*)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 _PROGRAMS = {
     "cat",
+    "curl",
     "export",
     "make",
     "mlflow",
@@ -50,7 +51,7 @@ _INLINE = re.compile(r"`wattroute ([^`]+)`")
 class Block:
     """A fenced block.
 
-    `reason` is why it is not run: what follows ``notest`` behind the language; None without.
+    `reason` names the test that runs it: what follows ``notest`` behind the language; None without.
     """
 
     page: str

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.metadata
+import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +29,7 @@ from pydantic import BaseModel
 from router.cli import main
 from router.eval.baselines.fixed import ZeroRouter
 from router.training import fitting
+from router.training.importers.hub import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
 _SERVE = "from router.cli import main; main(prog_name='wattroute')"
@@ -52,20 +58,12 @@ _QUICKER = {
     "sweep": ("--trials", "2"),
     "train": ("--splits", "0", "--no-forecast"),
 }
-# commands of pages that are not run here: the test that does, or why none can
-_LEFT_OUT = {
-    r"curl": "needs a server of your own",
-    r"lm_eval": "needs another program",
-    r"\S+/bin/": "needs another program",
-    r"python3? -m venv": "needs the network",
-    r"wattroute demo": "tests/training/commands/test_benchmark_and_demo.py",
-    r"wattroute import .*\bhf[: ]": "tests/training/importers/test_import_hub.py",
-    r"wattroute import mlflow": "tests/training/importers/test_import_mlflow.py",
-    r"wattroute import (embedllm|llmrouterbench|routellm)": (
-        "tests/training/importers/test_import_formats.py"
-    ),
-    r"wattroute serve-benchmark .*--litellm": "needs another program",
+_QUICKER_MODULES = {
+    "router.training.simulate_add_model": ("--seeds", "1", "--sizes", "30", "--draws", "1"),
 }
+_RUN_ID = re.compile(r"run:[0-9a-f]{32}")
+# where MLflow's servers are without --port, and where they say that they answer
+_MLFLOW = {("ui",): ("5000", "health"), ("models", "serve"): ("5000", "ping")}
 
 
 class Place(BaseModel):
@@ -78,9 +76,13 @@ class Session:
 
     docs: Any
     upstream: Any
+    eval_table: Any
     names: dict[str, Any] = field(default_factory=dict)
     served: list[subprocess.Popen[str]] = field(default_factory=list)
+    others: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    addresses: dict[str, str] = field(default_factory=dict)
     proxy: str = ""
+    words_of_proxy: tuple[str, ...] = ()
 
     def run(self, block: Any) -> None:
         """Run a block, whatever its language."""
@@ -92,18 +94,26 @@ class Session:
 
     def here(self, text: str) -> str:
         """Put the addresses of this session in the place of those of a text."""
+        for documented, address in self.addresses.items():
+            text = text.replace(documented, address)
         return _PROXY.sub(self.proxy or "http://127.0.0.1:9", _API.sub(self.upstream.url, text))
 
     def python(self, block: Any) -> None:
         source = "\n" * (block.line - 1) + self.here(block.text)
+        if re.search(r"^import mlflow$", block.text, re.MULTILINE):
+            # MLflow keeps its store for the whole process, and warns of itself
+            run_program([sys.executable, "-W", "ignore", "-c", source], block.where)
+            return
         with contextlib.redirect_stdout(None):
             exec(compile(source, block.page, "exec"), self.names)
 
     def shell(self, command: Any) -> None:
-        for name, value in command.environment.items():
-            os.environ[name] = value
-        if is_left_out(command):
-            return  # test_docs.py has checked the options
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in command.environment.items():
+                patch.setenv(name, value)
+            self.command(command)
+
+    def command(self, command: Any) -> None:
         if command.program == "wattroute":
             self.wattroute(command)
         elif command.program == "export":
@@ -112,24 +122,44 @@ class Session:
                 os.environ[name] = value
         elif command.program == "pip":
             check_install(command)
+            said = answer_of_pip(command.words[1:])
+            assert not said, f"{command}\n{said}"
         elif command.program == "cat" and command.stdout and command.text is not None:
             Path(command.stdout).write_text(command.text, encoding="utf-8")
         elif command.program == "make":
             check_targets(command)
+            # CI runs `make test`, and `wattroute demo` runs in test_benchmark_and_demo.py
+            run_program(["make", "-n", *command.words[1:]], str(command), cwd=ROOT)
         elif command.program == "python" and command.words[1:2] == ("-m",):
-            assert command.words[2].startswith("router."), command  # test_docs.py looks for it
+            words = [sys.executable, *command.words[1:]]
+            words += _QUICKER_MODULES.get(command.words[2], ())
+            run_program(words, str(command))
+        elif command.program == "curl":
+            words = ["curl", "-sS", "--fail-with-body", "--noproxy", "127.0.0.1"]
+            words += map(self.here, command.words[1:])
+            run_program(words, str(command), stdout=command.stdout)
+        elif command.program == "mlflow":
+            self.mlflow(command)
         else:
-            pytest.fail(f"{command}: say notest with a reason, or teach the tests to run it")
+            pytest.fail(f"{command}: say which test runs it, or teach this one to")
 
     def wattroute(self, command: Any) -> None:
         words = [self.here(word) for word in command.words[1:]]
         name = words[0]
         if name == "serve":
+            if "..." in words:  # as the page served before
+                at = words.index("...")
+                words[at : at + 1] = self.words_of_proxy
+            self.words_of_proxy = tuple(words[1:])
             self.serve(words)
             return
         words += _QUICKER.get(name, ())
         if name == "train" and not {"--register", "--tracking-uri", "--experiment"} & {*words}:
             words.append("--no-tracking")
+        if name == "import" and any(map(_RUN_ID.fullmatch, words)):
+            store = words[words.index("--tracking-uri") + 1]
+            run = f"run:{log_evaluation(store, self.eval_table)}"
+            words = [_RUN_ID.sub(run, word) for word in words]
         if name == "import":  # what other commands take as runs stays as it is
             words[words.index("--out") + 1] = f"imported-{len(list(Path().glob('imported-*')))}.csv"
         if name == "collect":
@@ -165,25 +195,90 @@ class Session:
         with urlopen(f"{self.proxy}/health", timeout=20) as answer:
             assert answer.status == 200
 
+    def mlflow(self, command: Any) -> None:
+        """Let one of MLflow's servers run until the page is done."""
+        words = list(command.words[1:])
+        kinds = [kind for kind in _MLFLOW if tuple(words[: len(kind)]) == kind]
+        assert kinds, f"{command}: no server of MLflow's"
+        documented, ready = _MLFLOW[kinds[0]]
+        if "--port" in words:
+            documented = words[words.index("--port") + 1]
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        address = f"http://127.0.0.1:{port}"
+        self.addresses[f"http://127.0.0.1:{documented}"] = address
+        words += ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        log = Path(f"mlflow-{port}.log").absolute()
+        with log.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mlflow", *words],
+                stdout=file,
+                stderr=file,
+                env={**os.environ, "PATH": path, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+                start_new_session=True,
+            )
+        self.others.append(process)
+        end = time.monotonic() + 120
+        while True:
+            assert process.poll() is None, f"{command}\n{log.read_text(encoding='utf-8')}"
+            assert time.monotonic() < end, f"{command}\n{log.read_text(encoding='utf-8')}"
+            with contextlib.suppress(OSError), urlopen(f"{address}/{ready}", timeout=5):
+                return
+            time.sleep(0.1)
+
     def stop(self) -> None:
+        for process in self.others:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+        for process in self.others:
+            process.wait(timeout=30)
         for client in (v for v in self.names.values() if type(v).__name__ == "OpenAI"):
             client.close()
-        for process in self.served:
-            process.send_signal(signal.SIGTERM)
-        for process in self.served:
-            _, error = process.communicate(timeout=30)
-            assert process.returncode == 0, error
+        for proxy in self.served:
+            proxy.send_signal(signal.SIGTERM)
+        for proxy in self.served:
+            _, error = proxy.communicate(timeout=30)
+            assert proxy.returncode == 0, error
 
 
-def is_left_out(command: Any) -> bool:
-    """Whether a command is a sketch, or one that is not run here."""
-    if "..." in command.words:
-        return True
-    text = " ".join(command.words)
-    whys = [why for kind, why in _LEFT_OUT.items() if re.match(kind, text)]
-    for why in whys:
-        assert (ROOT / why).exists() or not why.startswith("tests/"), why
-    return bool(whys)
+def run_program(
+    words: Sequence[str], where: str, *, cwd: Path | None = None, stdout: str | None = None
+) -> None:
+    """Run another program to its end; it must succeed."""
+    assert shutil.which(words[0]), f"{where}: these tests need the program {words[0]}"
+    done = subprocess.run(words, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, f"{where}\n{done.stdout}\n{done.stderr}"
+    if stdout:
+        Path(stdout).write_text(done.stdout, encoding="utf-8")
+
+
+@functools.cache
+def answer_of_pip(words: tuple[str, ...]) -> str:
+    """Run pip in this environment, which has everything; return what it finds wrong."""
+    words = ("-m", "pip", "--disable-pip-version-check", *words, "--no-index")
+    if importlib.util.find_spec("pycosat") is None:  # .ci/install.py leaves it out, then
+        words += ("--no-deps",)
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True)
+    known = "Requirement already satisfied: wattroute" in done.stdout
+    fine = known and done.returncode == 0 and "does not provide the extra" not in done.stderr
+    return "" if fine else f"{done.stdout}\n{done.stderr}"
+
+
+def log_evaluation(store: str, table: Any) -> str:
+    """Log a run with the table of an evaluation; return its id."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MLflow's own, on import
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=store)
+        artifacts = Path("mlartifacts").absolute().as_uri()
+        experiment = client.create_experiment("graded", artifact_location=artifacts)
+        run = client.create_run(experiment).info.run_id
+        client.log_dict(run, table, "eval_results_table.json")
+        client.set_terminated(run)
+    return str(run)
 
 
 def check_install(command: Any) -> None:
@@ -209,7 +304,13 @@ def check_targets(command: Any) -> None:
 
 @pytest.fixture
 def start(
-    docs: Any, upstream: Any, material: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    docs: Any,
+    upstream: Any,
+    hub: str,
+    eval_table: Any,
+    material: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[Callable[[], Session]]:
     """Begin a session in a copy of the material."""
     sessions: list[Session] = []
@@ -223,8 +324,10 @@ def start(
         monkeypatch.setattr("router.eval.benchmark.default_baselines", lambda: (ZeroRouter(),))
         for client in ("sync_client", "async_client"):
             monkeypatch.setattr(f"router.client.{client}.BASE_URL", upstream.url)
+        from_hub = functools.partial(fetch, endpoint=hub, cache_dir=str(tmp_path / "hub"))
+        monkeypatch.setattr("router.training.importers.run_import.fetch", from_hub)
         os.environ["OXLO_API_KEY"] = "sk-test"
-        sessions.append(Session(docs, upstream))
+        sessions.append(Session(docs, upstream, eval_table))
         return sessions[-1]
 
     yield begin
@@ -257,8 +360,11 @@ def test_blocks_of_a_page_run(docs: Any, page: str, start: Callable[[], Session]
         ("sh", "wattroute route 'Why?' --quality 2\n", "page.md:4: wattroute route"),
         ("sh", "pip install 'wattroute[everything]'\n", "no extra"),
         ("sh", "make tea\n", "('make', 'tea')"),
+        ("sh", "curl http://127.0.0.1:8000/v1/models\n", "page.md:4: curl"),
+        ("sh", "mlflow server\n", "page.md:4: mlflow server: no server of MLflow's"),
+        ("sh", "python -m router.training.simulate_add_model no.toml\n", "no.toml"),
         ("python", "assert 1 + 1 == 3, 'sum'\n", "sum"),
-        ("sh", "rm -r runs\n", "say notest with a reason"),
+        ("sh", "rm -r runs\n", "say which test runs it"),
     ],
 )
 def test_blocks_that_fail_are_found(
