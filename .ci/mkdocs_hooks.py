@@ -4,7 +4,7 @@ import posixpath
 import re
 from typing import Any
 
-# "```sh notest needs a GPU": tests leave the block out; Markdown knows the language alone
+# "```sh notest runs in tests/x.py": another test runs the block; Markdown knows the language alone
 _NOT_TESTED = re.compile(r"^( *```\w+) notest [^`\n]+$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)[^)\s]*\)")
 # ":func:`name`" of docstrings, as Markdown leaves it

@@ -92,7 +92,6 @@ def test_the_documented_table_is_reproduced() -> None:
         assert check.holds(found), (check, found)
         assert check.date
         assert check.source
-    chat = statistics["B = 64, chat"]
     table = {
         "B = 64, chat": (0.14, 0.46, 0.93, 0.95, 1.24),
         "B = 64, GPQA": (0.22, 0.47, 0.97, 0.97, 1.49),
