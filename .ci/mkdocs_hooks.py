@@ -4,8 +4,6 @@ import posixpath
 import re
 from typing import Any
 
-# "```sh notest runs in tests/x.py": another test runs the block; Markdown knows the language alone
-_NOT_TESTED = re.compile(r"^( *```\w+) notest [^`\n]+$", re.MULTILINE)
 _LINK = re.compile(r"\[([^\]]+)\]\(([^)#\s]+)[^)\s]*\)")
 # ":func:`name`" of docstrings, as Markdown leaves it
 _ROLE = re.compile(r":(?:attr|class|data|func|meth|mod):(?=<code>)")
@@ -25,7 +23,7 @@ def on_page_markdown(markdown: str, *, page: Any, **_: Any) -> str:
         ).startswith("../")
         return link[1] if leaves else link[0]
 
-    return _LINK.sub(inside, _NOT_TESTED.sub(r"\1", markdown))
+    return _LINK.sub(inside, markdown)
 
 
 def on_page_content(html: str, **_: Any) -> str:

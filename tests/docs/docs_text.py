@@ -43,21 +43,18 @@ _PROGRAMS = {
     "python",
     "wattroute",
 }
+_ASSIGNMENTS = re.compile(r"^(?:\$ )?(?:[A-Za-z_]\w*=\S* +)*")
 _LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)[^)\n]*\)")
 _INLINE = re.compile(r"`wattroute ([^`]+)`")
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A fenced block.
-
-    `reason` names the test that runs it: what follows ``notest`` behind the language; None without.
-    """
+    """A fenced block."""
 
     page: str
     line: int
     language: str
-    reason: str | None
     text: str
 
     @property
@@ -93,20 +90,19 @@ def blocks_of(page: str) -> list[Block]:
     text = read_page(page)
     found = []
     for match in _FENCE.finditer(text):
-        language, _, rest = match[2].strip().partition(" ")
-        marker, _, reason = rest.strip().partition(" ")
-        assert marker in ("", "notest"), f"{page}: what is {marker!r} behind {language!r}?"
+        language = match[2].strip()
         body = re.sub(rf"^{match[1]}", "", match[3], flags=re.MULTILINE)
-        if not language and _first_word(body) in _PROGRAMS:
+        if not language and programs_in(body):
             language = "sh"
         line = text.count("\n", 0, match.start()) + 2
-        found.append(Block(page, line, language, reason.strip() if marker else None, body))
+        found.append(Block(page, line, language, body))
     return found
 
 
-def _first_word(body: str) -> str:
-    lines = [line for line in body.splitlines() if line.strip() and not line.startswith("#")]
-    return lines[0].split()[0] if lines else ""
+def programs_in(body: str) -> set[str]:
+    """Return the programs that lines of a block begin with, behind variables set for them."""
+    first = (_ASSIGNMENTS.sub("", line).split(" ", 1)[0] for line in body.splitlines())
+    return _PROGRAMS & set(first)
 
 
 def commands_of(block: Block) -> list[Command]:

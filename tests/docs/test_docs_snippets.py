@@ -339,8 +339,7 @@ def start(
 
 
 def test_blocks_of_a_page_run(docs: Any, page: str, start: Callable[[], Session]):
-    blocks = [block for block in docs.blocks_of(page) if block.reason is None]
-    blocks = [block for block in blocks if block.language in ("python", *docs.SHELL)]
+    blocks = [b for b in docs.blocks_of(page) if b.language in ("python", *docs.SHELL)]
     if not blocks:
         return
     session = start()
@@ -372,4 +371,4 @@ def test_blocks_that_fail_are_found(
 ):
     session = start()
     with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(error)):
-        session.run(docs.Block("page.md", 4, language, None, text))
+        session.run(docs.Block("page.md", 4, language, text))
