@@ -103,14 +103,16 @@ class Neighbourhood:
     offset: _Array
     radius: _Array
     n_neighbours: int
-    _doubled: _Array = field(init=False, repr=False, compare=False)
+    _minus_twice_bank: _Array = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if not 1 <= self.n_neighbours <= len(self.bank):
             raise ValueError(f"n_neighbours is {self.n_neighbours}: use 1 to {len(self.bank)}")
         if not (self.radius > 0.0).all():
             raise ValueError("radius must be positive")
-        object.__setattr__(self, "_doubled", np.ascontiguousarray(np.float32(-2.0) * self.bank.T))
+        object.__setattr__(
+            self, "_minus_twice_bank", np.ascontiguousarray(np.float32(-2.0) * self.bank.T)
+        )
 
     def score(self, features: Features) -> _Floats:
         """Return how far prompts lie from the training prompts.
@@ -151,7 +153,7 @@ class Neighbourhood:
 
     def _squares_less_own(self, coordinates: _Array) -> _Array:
         """Return squared distances to the bank, less the squared norm of the prompts."""
-        distance = coordinates @ self.projection @ self._doubled
+        distance = coordinates @ self.projection @ self._minus_twice_bank
         distance += self.offset
         return np.asarray(distance, np.float32)
 

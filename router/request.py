@@ -213,7 +213,7 @@ class Request:
     def _rank_one(
         self, quality: list[float], energy_j: list[float], probability: list[float]
     ) -> list[int]:
-        """Order the models for one prompt: a list is done before an array has begun."""
+        """Order the models for one prompt; on a few numbers lists are faster than arrays."""
         setting = self._effective_setting()
         price, shrinkage, means = setting.price, setting.shrinkage, self.means.quality
         if shrinkage >= 1.0:
@@ -225,7 +225,7 @@ class Request:
             for j, p in enumerate(probability):
                 if p < self.floor and tier[j] < _NOT_ALLOWED:
                     tier[j] = _FALLBACK_BELOW_FLOOR if j == self.fallback else _BELOW_FLOOR
-        bargain = [q - price * j for q, j in zip(quality, energy_j, strict=True)]
+        bargain = [q - price * cost for q, cost in zip(quality, energy_j, strict=True)]
         first = min(tier)
         level = [j for j, t in enumerate(tier) if t == first]
         enough = max(bargain[j] for j in level) - TIE

@@ -12,8 +12,8 @@ from router.training.heads import FAMILIES
 __all__ = ["DEFAULT_HEADS", "FitOptions"]
 
 DEFAULT_HEADS: tuple[str, ...] = tuple(name for name in FAMILIES if name != "neighbours")
-"""All families but the neighbours, which double the time of a decision and saved no energy out of
-fold (docs/ablation.md)."""
+"""All families but the neighbours: their bank has to be read for every decision, and they saved no
+energy out of fold (docs/ablation.md)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,8 @@ They come from evaluation runs, or by hash alone from what the router remembers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,8 +133,7 @@ def nearest_prompts(
     DataError
         If the runs have no model of the pool, or lack the embeddings that the router needs.
     """
-    if n_nearest < 0:
-        raise ConfigError(f"n_nearest is {n_nearest}: use 0 or more")
+    _check_number(n_nearest)
     column = {
         model.api_id: graded.models.index(name)
         for model in artifact.pool.models
@@ -171,11 +171,7 @@ def nearest_prompts(
                 task=graded.tasks[i],
                 distance=float(away[place]),
                 trained_on=None if learned is None else digest in learned,
-                quality={
-                    model: grade
-                    for model, grade in zip(column, grades, strict=True)
-                    if grade == grade
-                },
+                quality=_known_grades(column, grades),
             )
         )
     return tuple(found)
@@ -205,8 +201,7 @@ def nearest_remembered(
     ConfigError
         If `n_nearest` is negative.
     """
-    if n_nearest < 0:
-        raise ConfigError(f"n_nearest is {n_nearest}: use 0 or more")
+    _check_number(n_nearest)
     guard = artifact.guard
     if guard is None or guard.remembered is None:
         return ()
@@ -220,14 +215,19 @@ def nearest_remembered(
             task="",
             distance=float(away[i]),
             trained_on=True,
-            quality={
-                model: grade
-                for model, grade in zip(ids, guard.remembered.quality[i].tolist(), strict=True)
-                if grade == grade
-            },
+            quality=_known_grades(ids, guard.remembered.quality[i].tolist()),
         )
         for i in np.argsort(away, kind="stable")[:n_nearest].tolist()
     )
+
+
+def _check_number(n_nearest: int) -> None:
+    if n_nearest < 0:
+        raise ConfigError(f"n_nearest is {n_nearest}: use 0 or more")
+
+
+def _known_grades(models: Iterable[str], grades: Iterable[float]) -> dict[str, float]:
+    return {m: grade for m, grade in zip(models, grades, strict=True) if not math.isnan(grade)}
 
 
 def _coordinates(artifact: Artifact, features: Features) -> NDArray[np.float32]:
