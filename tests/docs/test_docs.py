@@ -20,6 +20,7 @@ import yaml
 
 from router.cli import main
 from router.energy import Catalogue
+from router.energy.validation import validate
 from router.errors import ConfigError
 from router.pool import load_pool
 from router.rules import TaskRules
@@ -340,6 +341,19 @@ def test_recurring_figures_agree(docs: Any, figure: str):
     for page in ("docs/index.md", "docs/faq.md", "docs/architecture.md", "docs/oxlo.md"):
         found = set(re.findall(figure, docs.read_page(page).replace("\n", " ")))
         assert found <= readme, page
+
+
+def test_errors_of_the_energy_formula_are_those_of_the_command(docs: Any):
+    (table,) = (t for t in docs.tables_of("docs/energy.md") if t[0][:2] == ["group", "n"])
+    found = {group.name: group.statistics() for group in validate()}
+    for name, n, median, p90, spearman, *_ in table[1:]:
+        figures = found[name]
+        assert n == f"{figures['n']:.0f}", name
+        shown = [f"{100 * figures[key]:.0f} %" for key in ("median_error", "p90_error")]
+        assert [median, p90, spearman] == [*shown, f"{figures['spearman']:.2f}"], name
+    chat, gpqa = (table[i][2] for i in (1, 2))
+    readme = docs.read_page("README.md").replace("\n", " ")
+    assert f"the median error is {chat} on chat and {gpqa} on GPQA" in readme
 
 
 def test_energies_of_bars_are_those_of_the_model_card(docs: Any):
