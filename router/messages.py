@@ -118,7 +118,10 @@ def prompt_text(prompt: Prompt) -> PromptText:
     if isinstance(prompt, str):
         text = _without_harness(_clean(prompt))
         return PromptText(text, len(text), 1, False, False, 0)
-    if isinstance(prompt, (bytes, bytearray, Mapping)) or not isinstance(prompt, Sequence):
+    # lists and dicts are known at once, abstract types take their time
+    if not isinstance(prompt, list) and (
+        isinstance(prompt, (bytes, bytearray, Mapping)) or not isinstance(prompt, Sequence)
+    ):
         raise ConfigError(
             "prompt must be a string or a list of chat messages with 'role' and 'content', "
             f"not {type(prompt).__name__}"
@@ -153,7 +156,7 @@ def prompt_text(prompt: Prompt) -> PromptText:
 
 
 def _role(message: object, i: int) -> str:
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict) and not isinstance(message, Mapping):
         raise ConfigError(
             f"prompt[{i}] must be a mapping with 'role' and 'content', "
             f"not {type(message).__name__} (a pydantic object: pass its model_dump())"

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
@@ -143,7 +144,7 @@ class StaticEncoder:
             if len(ids):
                 # Integers below 2**53 in float64: exact, in whatever order BLAS adds them.
                 total = self._scales.take(ids) @ self._table.take(ids, 0).astype(np.float64)
-                norm = np.sqrt(np.dot(total, total))
+                norm = math.sqrt(total.dot(total))
                 if norm > 0:
                     embeddings[i] = total / norm
         return embeddings

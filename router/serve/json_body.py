@@ -46,6 +46,9 @@ _CHAT_FIELDS: dict[str, type] = {
 }
 _LIMITS = {"n": 128, "max_tokens": 2**31 - 1, "max_completion_tokens": 2**31 - 1}
 
+# the functions of the module would make one for each request
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
 
 class ClientDisconnected(Exception):
     """The client closed the connection before its request was complete."""
@@ -157,7 +160,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
     if not body:
         raise _invalid("the request has no body: send a JSON object")
     try:
-        value = json.loads(body.decode(), parse_constant=_refuse_constant, parse_float=_finite)
+        value = _DECODER.decode(body.decode())
     except UnicodeDecodeError as error:
         raise _invalid(f"the body is not UTF-8 (byte {error.start})") from error
     except RecursionError as error:
@@ -180,7 +183,7 @@ def dump_json(value: Any) -> bytes:
     value : object
         JSON types. Lone surrogates stay the escapes that they came as.
     """
-    return json.dumps(value, separators=(",", ":"), allow_nan=False).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def finite(value: Any) -> Any:
@@ -285,6 +288,9 @@ def _finite(text: str) -> float:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number of JSON")
+
+
+_DECODER = json.JSONDecoder(parse_constant=_refuse_constant, parse_float=_finite)
 
 
 def _kind(value: object) -> str:

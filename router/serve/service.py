@@ -23,7 +23,6 @@ from router.serve.upstream import Upstream, UpstreamFailure
 __all__ = ["Service", "model_row"]
 
 _MAX_LIST_BYTES = 4 * 2**20
-_LATER_S = 0.005
 _ASK_EVERY_S = 0.2
 
 
@@ -215,7 +214,9 @@ class Service:
         """
         self._later.append(task)
         if len(self._later) == 1:
-            asyncio.get_running_loop().call_later(_LATER_S, self._catch_up)
+            loop = asyncio.get_running_loop()
+            # the turn after the next: event loops write what was sent at the end of a turn
+            loop.call_soon(loop.call_soon, self._catch_up)
 
     def _catch_up(self) -> None:
         tasks, self._later = self._later, []
