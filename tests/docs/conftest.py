@@ -241,12 +241,6 @@ def eval_table() -> Any:
     return EVAL_TABLE
 
 
-@pytest.fixture(scope="session")
-def faults() -> ModuleType:
-    """The module of the server that fails on command."""
-    return _load(HERE.parent / "router" / "fault_server.py", "wattroute_docs_fault_server")
-
-
 @pytest.fixture
 def upstream(faults: Any) -> Iterator[Any]:
     """A server that adds two numbers, wrong now and then, and answers JSON if asked to."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -204,19 +202,6 @@ def prompts() -> list[Any]:
         *(f"Prompt number {i} about {'letters' * (i % 5)}." for i in range(40)),
         [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}],
     ]
-
-
-@pytest.fixture(scope="session")
-def faults() -> Any:
-    """The module fault_server.py beside this file: a server that fails on command."""
-    name = "wattroute_fault_server"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fault_server.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -203,3 +211,40 @@ def make_store(empty_store: Path, tmp_path_factory: pytest.TempPathFactory) -> C
         return f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('store'))}"
 
     return make
+
+
+@pytest.fixture(scope="session")
+def mlflow_process() -> Callable[[Sequence[str], Path, str], AbstractContextManager[str]]:
+    """Starts ``mlflow`` with words in a folder and gives its URL once `ready` below it answers."""
+
+    @contextmanager
+    def start(words: Sequence[str], folder: Path, ready: str) -> Iterator[str]:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        command = [sys.executable, "-m", "mlflow", *words, "--port", str(port), "--workers", "1"]
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=log,
+                stderr=log,
+                cwd=folder,
+                env={**os.environ, "PATH": path},
+                start_new_session=True,
+            )
+            try:
+                url = f"http://127.0.0.1:{port}"
+                for _ in range(1200):
+                    assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
+                    try:
+                        urllib.request.urlopen(url + ready, timeout=5).close()
+                        break
+                    except OSError:
+                        time.sleep(0.1)
+                yield url
+            finally:
+                os.killpg(process.pid, signal.SIGTERM)
+                process.wait(timeout=30)
+
+    return start

@@ -1,12 +1,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
 import warnings
@@ -159,40 +153,11 @@ def test_mlflow_evaluates(
 
 
 @pytest.fixture
-def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def served(model: Path, port: int, tmp_path: Path) -> Iterator[str]:
+def served(model: Path, mlflow_process: Callable[..., Any], tmp_path: Path) -> Iterator[str]:
     """A real ``mlflow models serve`` on this machine."""
-    words = [sys.executable, "-m", "mlflow", "models", "serve", "-m", str(model)]
-    words += ["--env-manager", "local", "-h", "127.0.0.1", "-p", str(port), "--workers", "1"]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(
-            words,
-            stdout=log,
-            stderr=log,
-            cwd=tmp_path,
-            env={**os.environ, "PATH": path},
-            start_new_session=True,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            for _ in range(600):
-                assert process.poll() is None, (tmp_path / "log").read_text(encoding="utf-8")
-                try:
-                    urllib.request.urlopen(f"{url}/ping", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield url
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=20)
+    words = ["models", "serve", "-m", str(model), "--env-manager", "local", "-h", "127.0.0.1"]
+    with mlflow_process(words, tmp_path, "/ping") as url:
+        yield url
 
 
 def post(url: str, body: object) -> tuple[int, Any]:

@@ -1,13 +1,7 @@
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import socket
-import subprocess
 import sys
-import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -216,38 +210,16 @@ def test_what_is_a_uri(path: object, is_uri: bool):
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterator[str]:
+def server(
+    tmp_path_factory: pytest.TempPathFactory, empty_store: Path, mlflow_process: Callable[..., Any]
+) -> Iterator[str]:
     """A real tracking server that keeps the artifacts itself."""
     folder = tmp_path_factory.mktemp("server")
     shutil.copy(empty_store, folder / "server.db")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = int(probe.getsockname()[1])
-    words = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "./kept"]
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            words,
-            stdout=log,
-            stderr=log,
-            cwd=folder,
-            env={**os.environ, "PATH": path},
-            start_new_session=True,
-        )
-        try:
-            url = f"http://127.0.0.1:{port}"
-            for _ in range(1200):
-                assert process.poll() is None, (folder / "log").read_text(encoding="utf-8")
-                try:
-                    urllib.request.urlopen(f"{url}/health", timeout=5).close()
-                    break
-                except OSError:
-                    time.sleep(0.1)
-            yield url
-        finally:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=30)
+    words = ["server", "--backend-store-uri", "sqlite:///server.db"]
+    words += ["--artifacts-destination", "./kept"]
+    with mlflow_process(words, folder, "/health") as url:
+        yield url
 
 
 @pytest.mark.slow

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib.util
 import io
 import re
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,20 +28,6 @@ QUICK = RetryPolicy(
     tries_per_model=4, base_s=0.001, cap_s=0.01, max_retry_after_s=1.0, max_wait_s=5.0
 )
 RIGHT = {"gemma-3-4b": 0.5, "llama-3.3-70b": 0.9}
-
-
-@pytest.fixture(scope="session")
-def faults() -> Any:
-    """The module of the server that fails on command."""
-    name = "wattroute_collect_fault_server"
-    path = Path(__file__).parents[2] / "router" / "fault_server.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,20 +20,6 @@ from router.cli import main
 SMALL, LARGE = "gemma-3-4b", "llama-3.3-70b"
 RIGHT = {SMALL: 0.55, LARGE: 0.95}
 N_PROMPTS = 60
-
-
-@pytest.fixture(scope="session")
-def faults() -> Any:
-    """The module of the server that fails on command."""
-    name = "wattroute_collect_command_server"
-    path = Path(__file__).parents[3] / "router" / "fault_server.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture
