@@ -43,10 +43,6 @@ class PromptSpace:
     scale: _Array
     limit: _Array
     sketch_centre: _Array
-    _lower_limit: _Array = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_lower_limit", -self.limit)
 
     def coordinates(self, features: Features) -> _Array:
         """Return where prompts lie.
@@ -67,7 +63,7 @@ class PromptSpace:
         np.subtract(features.dense, self.centre, out=dense)
         dense *= self.scale
         np.minimum(dense, self.limit, out=dense)
-        np.maximum(dense, self._lower_limit, out=dense)
+        np.maximum(dense, -self.limit, out=dense)
         sketch[:] = word_sketch(features, n_sketch)
         sketch -= self.sketch_centre
         return full

@@ -70,9 +70,9 @@ class RoutingOptions:
 
     def over(self, other: RoutingOptions) -> RoutingOptions:
         """Return these options, and the other ones where these say nothing."""
-        if self is _NOTHING or self == _NOTHING:
+        if self is _NOTHING:
             return other
-        if other is _NOTHING or other == _NOTHING:
+        if other is _NOTHING:
             return self
         return RoutingOptions(**(other.given() | self.given()))
 

@@ -330,7 +330,7 @@ class Plan:
     def _close(self, outcome: str, failure: Failure | None) -> None:
         last = self._attempts[-1]
         if failure is None:
-            self._attempts[-1] = Attempt(last.model, outcome, None, last.wait_s)
+            self._attempts[-1] = Attempt(last.model, outcome, wait_s=last.wait_s)
         else:
             self._attempts[-1] = replace(
                 last,

@@ -215,7 +215,7 @@ class Service:
         self._later.append(task)
         if len(self._later) == 1:
             loop = asyncio.get_running_loop()
-            # the turn after the next: event loops write what was sent at the end of a turn
+            # the turn after the next: uvloop writes what was sent at the end of a turn
             loop.call_soon(loop.call_soon, self._catch_up)
 
     def _catch_up(self) -> None:

@@ -280,7 +280,8 @@ def test_public_names_are_in_the_reference(docs: Any, package: str):
 
 
 def test_every_command_and_extra_is_listed(docs: Any):
-    commands, _, extras = docs.tables_of("docs/commands.md")
+    tables = {table[0][0]: table for table in docs.tables_of("docs/commands.md")}
+    commands, extras = tables["command"], tables["extra"]
     listed = [row[0].strip("`") for row in commands[1:]]
     assert sorted(listed) == main.list_commands(click.Context(main))
     known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
