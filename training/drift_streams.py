@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import ConfigError
+from router.eval.intervals import interval95
 from router.monitor import Baseline, Monitor
 
 __all__ = ["Change", "StreamOutcomes", "Traffic", "share_interval", "simulate_streams"]
 
 _Floats = NDArray[np.float64]
 _Z95 = 1.959964
+_BOOTSTRAPS = 2_000
 
 Kind = Literal["random failures", "less able", "one model", "new prompts"]
 
@@ -83,6 +86,9 @@ class StreamOutcomes:
         For each other stream, the observations from the change to the alarm; infinite without.
     named : tuple of int
         For ``one model``: streams that named that model, and streams that named another one.
+    parts : tuple of StreamOutcomes
+        The routers that the streams belong to, where there are several. Intervals are over
+        routers then: streams of one router share its luck.
     """
 
     change: Change | None
@@ -90,27 +96,68 @@ class StreamOutcomes:
     n_early: int
     delays: tuple[float, ...]
     named: tuple[int, int] = (0, 0)
+    parts: tuple[StreamOutcomes, ...] = ()
+
+    @classmethod
+    def together(cls, parts: Sequence[StreamOutcomes]) -> StreamOutcomes:
+        """Return the streams of several routers, the same drift in each, as one set.
+
+        Parameters
+        ----------
+        parts : sequence of StreamOutcomes
+            At least one.
+        """
+        right, wrong = zip(*(part.named for part in parts), strict=True)
+        return cls(
+            change=parts[0].change,
+            n_streams=sum(part.n_streams for part in parts),
+            n_early=sum(part.n_early for part in parts),
+            delays=tuple(delay for part in parts for delay in part.delays),
+            named=(sum(right), sum(wrong)),
+            parts=tuple(parts),
+        )
 
     @property
     def false_alarms(self) -> tuple[float, float, float]:
         """Share of streams with a false alarm, and its 95 % interval."""
+        if len(self.parts) > 1:
+            found = interval95(np.array([part.false_alarms[0] for part in self.parts]))
+            return self.n_early / self.n_streams, max(found.low, 0.0), min(found.high, 1.0)
         return share_interval(self.n_early, self.n_streams)
 
     @property
     def median_delay(self) -> tuple[float, float, float]:
-        """Median delay with a distribution-free 95 % interval; NaN without streams."""
+        """Median delay with a 95 % interval; NaN without streams.
+
+        The interval is free of assumptions on the delays; over several routers it is that of a
+        bootstrap that draws routers (Efron and Tibshirani, "An Introduction to the Bootstrap",
+        1993, chapter 8).
+        """
         ordered = sorted(self.delays)
+        if len(self.parts) > 1:
+            rng = np.random.default_rng(0)
+            drawn = rng.integers(0, len(self.parts), (_BOOTSTRAPS, len(self.parts)))
+            medians = sorted(
+                _middle(sorted(d for i in row for d in self.parts[i].delays))
+                for row in drawn.tolist()
+            )
+            return _middle(ordered), medians[_BOOTSTRAPS // 40], medians[-1 - _BOOTSTRAPS // 40]
         n = len(ordered)
         if not n:
             return math.nan, math.nan, math.nan
         half = _Z95 * math.sqrt(n) / 2.0
         low = max(math.floor(n / 2.0 - half), 0)
         high = min(math.ceil(n / 2.0 + half), n - 1)
-        return ordered[(n - 1) // 2], ordered[low], ordered[high]
+        return _middle(ordered), ordered[low], ordered[high]
 
     def detected_within(self, horizon: int) -> float:
         """Share of the streams without a false alarm that gave one within so many observations."""
         return sum(d <= horizon for d in self.delays) / max(len(self.delays), 1)
+
+
+def _middle(ordered: Sequence[float]) -> float:
+    """Return the lower median; NaN of nothing."""
+    return ordered[(len(ordered) - 1) // 2] if ordered else math.nan
 
 
 def simulate_streams(

@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import click
@@ -41,6 +42,9 @@ __all__ = ["main", "prepared_traffic", "routed_traffic"]
 _ONCE, _EXCHANGEABLE = "none, each prompt once", "none, exchangeable"
 _HORIZON = 1_000
 _LATE = 1_000
+
+_Result = tuple[int | None, str, StreamOutcomes]
+"""Seed of a split (None: all of them), what drifted, and what came of it."""
 
 
 def routed_traffic(router: Router, matrix: AnswerMatrix, bar: float) -> Traffic:
@@ -164,7 +168,7 @@ def main(
     """Simulate streams of graded traffic and show when the monitor gives the alarm."""
     say = progress_printer()
     changes = _changes(drop, None if unseen is None else share)
-    results: list[tuple[int, str, StreamOutcomes]] = []
+    results: list[_Result] = []
     try:
         loaded = load_pool_runs(runs, pool_file, "error", say)
         for seed in range(seeds):
@@ -187,6 +191,7 @@ def main(
                 )
                 say(f"seed {seed}: {name}")
                 results.append((seed, name, found))
+        results += _of_all(results)
     except (WattRouteError, OSError) as error:
         click.echo(f"error: {error}", err=True)
         sys.exit(2)
@@ -211,6 +216,18 @@ def _changes(drop: float, share: float | None) -> list[tuple[str, Change | None]
     return [("none", None), (_ONCE, None), (_EXCHANGEABLE, None), *named]
 
 
+def _of_all(results: Sequence[_Result]) -> list[_Result]:
+    """Return the streams of all splits together; nothing where there is one split."""
+    parts: dict[tuple[str, Change | None], list[StreamOutcomes]] = {}
+    for _, name, found in results:
+        parts.setdefault((name, found.change), []).append(found)
+    return [
+        (None, name, StreamOutcomes.together(found))
+        for (name, _), found in parts.items()
+        if len(found) > 1
+    ]
+
+
 _HEADERS = (
     "seed",
     "drift",
@@ -226,12 +243,13 @@ _HEADERS = (
 )
 
 
-def _render(results: list[tuple[int, str, StreamOutcomes]]) -> str:
+def _render(results: Sequence[_Result]) -> str:
     rows = []
     for seed, name, found in results:
         share, low, high = found.false_alarms
         change = found.change
-        cells: list[object] = [seed, name, "" if change is None else change.start]
+        cells: list[object] = ["all" if seed is None else seed, name]
+        cells += ["" if change is None else change.start]
         cells += [found.n_streams, f"{share:.2f}", f"{low:.2f} to {high:.2f}"]
         if change is None:
             cells += [""] * 5
@@ -247,8 +265,8 @@ def _render(results: list[tuple[int, str, StreamOutcomes]]) -> str:
     return render_table(_HEADERS, rows, "><>>>>>>>>>")
 
 
-def _record(seed: int, name: str, found: StreamOutcomes) -> dict[str, object]:
-    """Return one row as JSON types; an infinite delay becomes None."""
+def _record(seed: int | None, name: str, found: StreamOutcomes) -> dict[str, object]:
+    """Return one row as JSON types; an infinite delay becomes None, and so does "all seeds"."""
     change = found.change
     record: dict[str, object] = {
         "seed": seed,

@@ -141,3 +141,19 @@ def test_shares_and_medians_with_their_intervals():
     assert found.detected_within(29) == pytest.approx(30 / 99)
     assert found.false_alarms[0] == 0.01
     assert math.isnan(StreamOutcomes(None, 1, 1, ()).median_delay[0])
+
+
+def test_streams_of_several_routers_count_as_one_set_with_intervals_over_routers():
+    change = Change("one model", 0.1)
+    quick = StreamOutcomes(change, 100, 0, (10.0,) * 100, (90, 2))
+    slow = StreamOutcomes(change, 100, 20, (500.0,) * 50 + (math.inf,) * 30, (70, 4))
+    both = StreamOutcomes.together([quick, slow, quick])
+    share, low, high = both.false_alarms
+    assert share == pytest.approx(20 / 300)
+    assert (low, high) == (0.0, pytest.approx(0.3535, abs=1e-4))  # t with 2 degrees of freedom
+    # three draws of the slow one, 1 in 27, are as rare as an interval of 95 % leaves in
+    assert both.median_delay == (10.0, 10.0, 500.0)
+    assert both.named == (250, 8)
+    assert (both.n_streams, both.change) == (300, change)
+    assert StreamOutcomes.together([slow]).median_delay == slow.median_delay
+    assert StreamOutcomes.together([slow]).false_alarms == slow.false_alarms

@@ -38,9 +38,13 @@ def test_streams_of_a_trained_router(
         assert found["median_delay"][0] <= 250
     unseen = CliRunner().invoke(main, [*words, "--unseen", "puzzles"], catch_exceptions=False)
     assert "new prompts 0.2" in unseen.stdout
-    shown = CliRunner().invoke(main, [*words, "--jobs", "1"], catch_exceptions=False)
-    assert "random failures 0.1" in shown.stdout
-    assert "seed 0: " in shown.stderr
+    shown = CliRunner().invoke(
+        main, [*words, "--seeds", "2", "--jobs", "1"], catch_exceptions=False
+    )
+    assert "seed 1: " in shown.stderr
+    rows = [line.split() for line in shown.stdout.splitlines() if "random failures 0.1" in line]
+    assert [row[0] for row in rows] == ["0", "0", "1", "1", "all", "all"]
+    assert [row[5] for row in rows] == ["6"] * 4 + ["12"] * 2
 
 
 def test_wrong_input_is_one_line(make_matrix, make_frame, pool_file: Path, tmp_path: Path):
