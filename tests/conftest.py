@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib.util
 import inspect
 import ipaddress
 import os
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -65,16 +61,3 @@ def _no_network() -> Iterator[None]:
     patch.setattr(socket, "getaddrinfo", getaddrinfo)
     yield
     patch.undo()
-
-
-@pytest.fixture(scope="session")
-def faults() -> ModuleType:
-    """The module fault_server.py beside this file: a server that fails on command."""
-    name = "wattroute_fault_server"
-    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("fault_server.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+
+import check_release
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def check_release(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / ".ci"))
-    spec = importlib.util.spec_from_file_location("check_release", ROOT / ".ci/check_release.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_a_dated_version_is_released_under_its_tag(
-    check_release: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check_release, "ROOT", tmp_path)
     (tmp_path / "CHANGELOG.md").write_text("# Changelog\n\n## [1.2.0] - 2026-12-01\n\n- Words.\n")
@@ -44,7 +33,6 @@ def test_a_dated_version_is_released_under_its_tag(
     ],
 )
 def test_a_tag_that_cannot_be_released(
-    check_release: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     tag: str,

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +14,10 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner
 
+import docs_text
+import fault_server as faults
+import hub_server
+import small_sources
 from router.cli import main
 from router.training import fitting
 
@@ -68,16 +69,6 @@ EVAL_TABLE = {
 }
 
 
-def _load(path: Path, name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 IMPORTERS = HERE.parent / "training" / "importers"
 # pages whose commands train, benchmark or serve
 SLOW_PAGES = {
@@ -90,8 +81,6 @@ SLOW_PAGES = {
     "docs/report.md",
     "docs/serving.md",
 }
-DOCS: Any = _load(HERE / "docs_text.py", "wattroute_docs_text")
-SOURCES: Any = _load(IMPORTERS / "small_sources.py", "wattroute_docs_small_sources")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -100,17 +89,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marked = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "page" in metafunc.fixturenames and "page" not in marked:
         slow = SLOW_PAGES if runs else set()
-        marks = {page: [pytest.mark.slow] if page in slow else [] for page in DOCS.PAGES}
+        marks = {page: [pytest.mark.slow] if page in slow else [] for page in docs_text.PAGES}
         metafunc.parametrize("page", [pytest.param(p, marks=m) for p, m in marks.items()])
     if "block" in metafunc.fixturenames:
-        blocks = [block for page in DOCS.PAGES for block in DOCS.blocks_of(page)]
+        blocks = [block for page in docs_text.PAGES for block in docs_text.blocks_of(page)]
         metafunc.parametrize("block", blocks, ids=lambda block: block.where)
-
-
-@pytest.fixture(scope="session")
-def docs() -> Any:
-    """The module docs_text.py: README and pages as blocks, commands and links."""
-    return DOCS
 
 
 def _runs(seed: int, n: int = N_PROMPTS) -> pd.DataFrame:
@@ -175,8 +158,10 @@ def _files_of_other_tools(folder: Path) -> None:
     shutil.copytree(samples / "openai_evals", folder / "evallogs")
     shutil.copytree(samples / "helm", folder / "benchmark_output" / "runs" / "my-suite")
     shutil.copy(samples / "routerbench" / "pandas_3.pkl", folder / "routerbench_0shot.pkl")
-    texts = {f"RouteLLM/routellm/evals/mmlu/responses/{n}": t for n, t in SOURCES.ROUTELLM.items()}
-    texts["results/bench/aime-test-org-m.json"] = SOURCES.llmrouterbench_file()
+    texts = {
+        f"RouteLLM/routellm/evals/mmlu/responses/{n}": t for n, t in small_sources.ROUTELLM.items()
+    }
+    texts["results/bench/aime-test-org-m.json"] = small_sources.llmrouterbench_file()
     texts["artifacts/eval_results_table.json"] = json.dumps(EVAL_TABLE)
     for name, text in texts.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -225,13 +210,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def hub() -> Iterator[str]:
     """The address of a hub with the data sets that the pages name."""
-    server = _load(IMPORTERS / "hub_server.py", "wattroute_docs_hub_server")
     pickled = (IMPORTERS / "data" / "routerbench" / "pandas_3.pkl").read_bytes()
     data_sets = {
-        "RZ412/EmbedLLM": {"test.csv": SOURCES.EMBEDLLM.encode()},
+        "RZ412/EmbedLLM": {"test.csv": small_sources.EMBEDLLM.encode()},
         "withmartian/routerbench": {"routerbench_0shot.pkl": pickled},
     }
-    with server.HubServer(data_sets) as running:
+    with hub_server.HubServer(data_sets) as running:
         yield running.url
 
 
@@ -242,7 +226,7 @@ def eval_table() -> Any:
 
 
 @pytest.fixture
-def upstream(faults: Any) -> Iterator[Any]:
+def upstream() -> Iterator[Any]:
     """A server that adds two numbers, wrong now and then, and answers JSON if asked to."""
 
     def reply(connection: Any, request: Any) -> None:

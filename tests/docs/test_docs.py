@@ -18,6 +18,8 @@ import click
 import pytest
 import yaml
 
+import docs_text
+import mkdocs_hooks
 from router.cli import main
 from router.energy import Catalogue
 from router.energy.validation import validate
@@ -41,10 +43,10 @@ def settings() -> Any:
     return yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
 
 
-def test_every_page_is_in_the_navigation(docs: Any):
+def test_every_page_is_in_the_navigation():
     listed = nav_pages(settings()["nav"])
     assert sorted(listed) == sorted(
-        page.removeprefix("docs/") for page in docs.PAGES if page != "README.md"
+        page.removeprefix("docs/") for page in docs_text.PAGES if page != "README.md"
     )
     assert listed[0] == "index.md"
 
@@ -60,21 +62,16 @@ def test_the_site_is_strict_and_fetches_nothing():
 
 
 def test_the_site_links_to_no_sources():
-    spec = importlib.util.spec_from_file_location("hooks", ROOT / ".ci" / "mkdocs_hooks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    hooks = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(hooks)
     page = SimpleNamespace(file=SimpleNamespace(src_uri="decisions/a.md"))
     text = "[up](../b.md#c), [data](../../router/data/x.csv), [site](https://oxlo.ai)\n"
-    assert hooks.on_page_markdown(text, page=page, config=None) == (
+    assert mkdocs_hooks.on_page_markdown(text, page=page, config=None) == (
         "[up](../b.md#c), data, [site](https://oxlo.ai)\n"
     )
-    assert hooks.on_page_content(":func:<code>f</code>: done") == "<code>f</code>: done"
+    assert mkdocs_hooks.on_page_content(":func:<code>f</code>: done") == "<code>f</code>: done"
 
 
-def test_links_resolve(docs: Any, page: str):
-    for link in docs.links_of(page):
+def test_links_resolve(page: str):
+    for link in docs_text.links_of(page):
         if re.match(r"(https?|mailto):", link):
             continue
         target, _, anchor = unquote(link).partition("#")
@@ -84,16 +81,16 @@ def test_links_resolve(docs: Any, page: str):
             pytest.fail(f"{page}: {link} leads out of the project")
         if anchor:
             name = path.resolve().relative_to(ROOT).as_posix()
-            assert anchor in set(docs.headings_of(name)), f"{page}: {link}: no such heading"
+            assert anchor in set(docs_text.headings_of(name)), f"{page}: {link}: no such heading"
 
 
-def test_pages_begin_with_one_title(docs: Any, page: str):
-    titles = re.findall(r"^# .+$", docs.prose_of(page), re.MULTILINE)
+def test_pages_begin_with_one_title(page: str):
+    titles = re.findall(r"^# .+$", docs_text.prose_of(page), re.MULTILINE)
     assert len(titles) == 1, titles
 
 
-def test_figures_are_described_and_stand_alone(docs: Any, page: str):
-    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)", docs.prose_of(page)):
+def test_figures_are_described_and_stand_alone(page: str):
+    for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)\s]+)", docs_text.prose_of(page)):
         assert len(alt) > 30, f"{page}: {target} needs a description"
         drawn = ((ROOT / page).parent / target).read_text(encoding="utf-8")
         assert "<title" in drawn
@@ -104,20 +101,20 @@ def test_block_is_of_a_known_kind(block: Any):
     assert block.language in LANGUAGES, block.where
 
 
-def test_no_block_of_commands_passes_for_a_picture(block: Any, docs: Any):
-    if block.language not in ("python", "toml", "json", *docs.SHELL):
-        assert not docs.programs_in(block.text), block.where
+def test_no_block_of_commands_passes_for_a_picture(block: Any):
+    if block.language not in ("python", "toml", "json", *docs_text.SHELL):
+        assert not docs_text.programs_in(block.text), block.where
 
 
-def test_commands_are_known_behind_variables_and_prompts(docs: Any):
-    assert docs.programs_in("A=1 B='x' mlflow ui\n") == {"mlflow"}
-    assert docs.programs_in("$ wattroute models\nmodel  J\n") == {"wattroute"}
-    assert docs.programs_in("runs/\n  curl\n") == set()
+def test_commands_are_known_behind_variables_and_prompts():
+    assert docs_text.programs_in("A=1 B='x' mlflow ui\n") == {"mlflow"}
+    assert docs_text.programs_in("$ wattroute models\nmodel  J\n") == {"wattroute"}
+    assert docs_text.programs_in("runs/\n  curl\n") == set()
 
 
-def test_blocks_are_found(docs: Any):
-    blocks = [block for page in docs.PAGES for block in docs.blocks_of(page)]
-    assert sum(block.language in ("python", *docs.SHELL) for block in blocks) > 60
+def test_blocks_are_found():
+    blocks = [block for page in docs_text.PAGES for block in docs_text.blocks_of(page)]
+    assert sum(block.language in ("python", *docs_text.SHELL) for block in blocks) > 60
 
 
 def test_data_block_is_what_it_says(block: Any, tmp_path: Path):
@@ -182,20 +179,20 @@ def check_words(command: Any) -> None:
         "wattroute learning-curve pool.toml --seeds many",
     ],
 )
-def test_the_check_of_commands_finds(docs: Any, line: str):
-    (command,) = docs.commands_of(docs.Block("page.md", 1, "sh", f"{line}\n"))
+def test_the_check_of_commands_finds(line: str):
+    (command,) = docs_text.commands_of(docs_text.Block("page.md", 1, "sh", f"{line}\n"))
     with pytest.raises(AssertionError, match=r"page\.md:1"):
         check_words(command)
 
 
-def test_shell_blocks_are_read_as_a_shell_does(docs: Any):
+def test_shell_blocks_are_read_as_a_shell_does():
     text = (
         "# a comment\n"
         "A=1 wattroute route - --quality 0.9 < prompt.txt > out.txt  # another\n"
         "wattroute train 'my runs/' \\\n    --out r && make demo &\n"
         "cat > mine.csv <<'END'\nmodel,source\nx,\"a # b\"\nEND\npip install 'wattroute[train]'\n"
     )
-    found = docs.commands_of(docs.Block("page.md", 3, "sh", text))
+    found = docs_text.commands_of(docs_text.Block("page.md", 3, "sh", text))
     assert [command.words for command in found] == [
         ("wattroute", "route", "-", "--quality", "0.9"),
         ("wattroute", "train", "my runs/", "--out", "r"),
@@ -209,23 +206,25 @@ def test_shell_blocks_are_read_as_a_shell_does(docs: Any):
         {"A": "1"},
     )
     assert (found[3].stdout, found[3].text) == ("mine.csv", 'model,source\nx,"a # b"\n')
-    console = docs.Block("page.md", 1, "console", "$ wattroute models\nmodel  J\n")
-    assert [command.words for command in docs.commands_of(console)] == [("wattroute", "models")]
+    console = docs_text.Block("page.md", 1, "console", "$ wattroute models\nmodel  J\n")
+    assert [command.words for command in docs_text.commands_of(console)] == [
+        ("wattroute", "models")
+    ]
 
 
-def test_commands_of_blocks_exist(docs: Any, block: Any):
-    if block.language not in docs.SHELL:
+def test_commands_of_blocks_exist(block: Any):
+    if block.language not in docs_text.SHELL:
         return
-    commands = docs.commands_of(block)
+    commands = docs_text.commands_of(block)
     assert commands, f"{block.where}: no command"
     for command in commands:
         if command.program == "wattroute":
             check_words(command)
 
 
-def test_commands_in_sentences_exist(docs: Any, page: str):
+def test_commands_in_sentences_exist(page: str):
     context = click.Context(main)
-    for command in docs.inline_commands(page):
+    for command in docs_text.inline_commands(page):
         name, words = command.words[1], command.words[2:]
         found = main.get_command(context, name)
         assert found is not None or name.startswith("-"), f"{command}: no such command"
@@ -234,8 +233,8 @@ def test_commands_in_sentences_exist(docs: Any, page: str):
             assert given <= options_of(found), f"{command}: no option {given - options_of(found)}"
 
 
-def test_modules_that_are_run_exist(docs: Any, page: str):
-    text = docs.read_page(page).replace("\\\n", " ")
+def test_modules_that_are_run_exist(page: str):
+    text = docs_text.read_page(page).replace("\\\n", " ")
     for name, arguments in re.findall(r"python -m (router[\w.]*)([^`\n]*)", text):
         spec = importlib.util.find_spec(name)
         assert spec is not None, f"{page}: python -m {name}"
@@ -249,8 +248,8 @@ def test_modules_that_are_run_exist(docs: Any, page: str):
             assert f'"{option}"' in code, f"{page}: python -m {name} has no {option}"
 
 
-def test_names_of_modules_in_sentences_exist(docs: Any, page: str):
-    for name in set(re.findall(r"`(router(?:\.\w+)+)`", docs.prose_of(page))):
+def test_names_of_modules_in_sentences_exist(page: str):
+    for name in set(re.findall(r"`(router(?:\.\w+)+)`", docs_text.prose_of(page))):
         module, _, attribute = name.rpartition(".")
         if importlib.util.find_spec(module) is None:
             module, _, attribute = module.rpartition(".")[0], "", name
@@ -261,9 +260,9 @@ def test_names_of_modules_in_sentences_exist(docs: Any, page: str):
         assert known or hasattr(importlib.import_module(module), attribute), f"{page}: {name}"
 
 
-def test_reference_pages_name_what_exists(docs: Any):
-    for page in docs.PAGES:
-        for name in re.findall(r"^::: ([\w.]+)$", docs.read_page(page), re.MULTILINE):
+def test_reference_pages_name_what_exists():
+    for page in docs_text.PAGES:
+        for name in re.findall(r"^::: ([\w.]+)$", docs_text.read_page(page), re.MULTILINE):
             module, _, attribute = name.rpartition(".")
             found = importlib.import_module(module)
             assert getattr(found, attribute).__doc__, f"{page}: {name}"
@@ -271,16 +270,16 @@ def test_reference_pages_name_what_exists(docs: Any):
 
 
 @pytest.mark.parametrize("package", ["router", "router.client", "router.monitor"])
-def test_public_names_are_in_the_reference(docs: Any, package: str):
-    pages = [page for page in docs.PAGES if page.startswith("docs/api/")]
-    text = "\n".join(map(docs.read_page, pages))
+def test_public_names_are_in_the_reference(package: str):
+    pages = [page for page in docs_text.PAGES if page.startswith("docs/api/")]
+    text = "\n".join(map(docs_text.read_page, pages))
     named = set(re.findall(r"^::: [\w.]+\.(\w+)$", text, re.MULTILINE))
     public = set(importlib.import_module(package).__all__)
     assert public - {"WattRouteError"} <= named  # the base of the errors is in their tree
 
 
-def test_every_command_and_extra_is_listed(docs: Any):
-    tables = {table[0][0]: table for table in docs.tables_of("docs/commands.md")}
+def test_every_command_and_extra_is_listed():
+    tables = {table[0][0]: table for table in docs_text.tables_of("docs/commands.md")}
     commands, extras = tables["command"], tables["extra"]
     listed = [row[0].strip("`") for row in commands[1:]]
     assert sorted(listed) == main.list_commands(click.Context(main))
@@ -289,9 +288,9 @@ def test_every_command_and_extra_is_listed(docs: Any):
     assert names == set(known["optional-dependencies"])
 
 
-def test_plans_of_oxlo_are_those_of_the_table(docs: Any):
+def test_plans_of_oxlo_are_those_of_the_table():
     data = ROOT / "router" / "data" / "oxlo"
-    (table,) = (t for t in docs.tables_of("docs/oxlo.md") if t[0][0] == "plan")
+    (table,) = (t for t in docs_text.tables_of("docs/oxlo.md") if t[0][0] == "plan")
     shown = {row[0]: [int(cell.replace(",", "")) for cell in row[2:]] for row in table[1:]}
     with (data / "plans.csv").open(encoding="utf-8", newline="") as file:
         columns = ("requests_per_day", "requests_per_minute")
@@ -300,37 +299,37 @@ def test_plans_of_oxlo_are_those_of_the_table(docs: Any):
     assert shown == plans
 
 
-def test_spellings_of_ids_are_those_of_the_catalogue(docs: Any):
-    (table,) = (t for t in docs.tables_of("docs/oxlo.md") if t[0][0] == "model")
+def test_spellings_of_ids_are_those_of_the_catalogue():
+    (table,) = (t for t in docs_text.tables_of("docs/oxlo.md") if t[0][0] == "model")
     catalogue = Catalogue.default()
     for name, ids in table[1:]:
         entries = {catalogue.find(spelling).name for spelling in ids.split(", ")}
         assert entries == {name}
 
 
-def headline_figures(docs: Any, page: str) -> dict[str, str]:
+def headline_figures(page: str) -> dict[str, str]:
     """Return what tables of a page say of each pool's log_energy_ratio."""
     found: dict[str, str] = {}
-    for head, *rows in docs.tables_of(page):
+    for head, *rows in docs_text.tables_of(page):
         if head[:2] == ["pool", "`log_energy_ratio`"]:
             found |= {row[0]: row[1] for row in rows}
     return found
 
 
-def test_headline_figures_agree(docs: Any):
-    readme = headline_figures(docs, "README.md")
+def test_headline_figures_agree():
+    readme = headline_figures("README.md")
     assert len(readme) >= 6
-    for page in docs.PAGES:
-        for pool, figure in headline_figures(docs, page).items():
+    for page in docs_text.PAGES:
+        for pool, figure in headline_figures(page).items():
             assert readme[pool] == figure, f"{page}: {pool}"
-    index = headline_figures(docs, "docs/index.md")
+    index = headline_figures("docs/index.md")
     assert index == readme
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/index.md"])
-def test_energies_beside_headline_figures_follow_from_them(docs: Any, page: str):
+def test_energies_beside_headline_figures_follow_from_them(page: str):
     tables = [
-        t for t in docs.tables_of(page) if t[0][:3] == ["pool", "`log_energy_ratio`", "energy"]
+        t for t in docs_text.tables_of(page) if t[0][:3] == ["pool", "`log_energy_ratio`", "energy"]
     ]
     for pool, ratio, energy, *_ in (row for table in tables for row in table[1:]):
         shown = float(ratio.split()[0])
@@ -340,15 +339,15 @@ def test_energies_beside_headline_figures_follow_from_them(docs: Any, page: str)
 
 
 @pytest.mark.parametrize("figure", [r"(0\.\d) to (0\.\d) ms", r"factor of (\d) to (\d)"])
-def test_recurring_figures_agree(docs: Any, figure: str):
-    readme = set(re.findall(figure, docs.read_page("README.md").replace("\n", " ")))
+def test_recurring_figures_agree(figure: str):
+    readme = set(re.findall(figure, docs_text.read_page("README.md").replace("\n", " ")))
     for page in ("docs/index.md", "docs/faq.md", "docs/architecture.md", "docs/oxlo.md"):
-        found = set(re.findall(figure, docs.read_page(page).replace("\n", " ")))
+        found = set(re.findall(figure, docs_text.read_page(page).replace("\n", " ")))
         assert found <= readme, page
 
 
-def test_errors_of_the_energy_formula_are_those_of_the_command(docs: Any):
-    (table,) = (t for t in docs.tables_of("docs/energy.md") if t[0][:2] == ["group", "n"])
+def test_errors_of_the_energy_formula_are_those_of_the_command():
+    (table,) = (t for t in docs_text.tables_of("docs/energy.md") if t[0][:2] == ["group", "n"])
     found = {group.name: group.statistics() for group in validate()}
     for name, n, median, p90, spearman, *_ in table[1:]:
         figures = found[name]
@@ -356,20 +355,20 @@ def test_errors_of_the_energy_formula_are_those_of_the_command(docs: Any):
         shown = [f"{100 * figures[key]:.0f} %" for key in ("median_error", "p90_error")]
         assert [median, p90, spearman] == [*shown, f"{figures['spearman']:.2f}"], name
     chat, gpqa = (table[i][2] for i in (1, 2))
-    readme = docs.read_page("README.md").replace("\n", " ")
+    readme = docs_text.read_page("README.md").replace("\n", " ")
     assert f"the median error is {chat} on chat and {gpqa} on GPQA" in readme
 
 
-def test_energies_of_bars_are_those_of_the_model_card(docs: Any):
-    (table,) = (t for t in docs.tables_of("docs/quality-bar.md") if t[0][0] == "bar")
-    card = docs.tables_of("models/default/README.md")
+def test_energies_of_bars_are_those_of_the_model_card():
+    (table,) = (t for t in docs_text.tables_of("docs/quality-bar.md") if t[0][0] == "bar")
+    card = docs_text.tables_of("models/default/README.md")
     (promised,) = (t for t in card if t[0][0] == "prompts like")
     row = next(row for row in promised[1:] if row[:1] + row[2:3] == ["all traffic", "0.9"])
     assert [cells[1] for cells in table[1:]] == row[3:]
     assert [cells[0] for cells in table[1:]] == promised[0][3:]
 
 
-def test_format_version_is_current(docs: Any):
+def test_format_version_is_current():
     from router.artifact import FORMAT_VERSION
 
-    assert f"| `format_version` | {FORMAT_VERSION}." in docs.read_page("docs/artifact.md")
+    assert f"| `format_version` | {FORMAT_VERSION}." in docs_text.read_page("docs/artifact.md")

@@ -26,6 +26,7 @@ import pytest
 from click.testing import CliRunner
 from pydantic import BaseModel
 
+import docs_text
 from router.cli import main
 from router.eval.baselines.fixed import ZeroRouter
 from router.training import fitting
@@ -74,7 +75,6 @@ class Place(BaseModel):
 class Session:
     """A working folder in which the blocks of a page run one after the other."""
 
-    docs: Any
     upstream: Any
     eval_table: Any
     names: dict[str, Any] = field(default_factory=dict)
@@ -88,8 +88,8 @@ class Session:
         """Run a block, whatever its language."""
         if block.language == "python":
             self.python(block)
-        elif block.language in self.docs.SHELL:
-            for command in self.docs.commands_of(block):
+        elif block.language in docs_text.SHELL:
+            for command in docs_text.commands_of(block):
                 self.shell(command)
 
     def here(self, text: str) -> str:
@@ -304,7 +304,6 @@ def check_targets(command: Any) -> None:
 
 @pytest.fixture
 def start(
-    docs: Any,
     upstream: Any,
     hub: str,
     eval_table: Any,
@@ -327,7 +326,7 @@ def start(
         from_hub = functools.partial(fetch, endpoint=hub, cache_dir=str(tmp_path / "hub"))
         monkeypatch.setattr("router.training.importers.run_import.fetch", from_hub)
         os.environ["OXLO_API_KEY"] = "sk-test"
-        sessions.append(Session(docs, upstream, eval_table))
+        sessions.append(Session(upstream, eval_table))
         return sessions[-1]
 
     yield begin
@@ -338,14 +337,14 @@ def start(
     os.environ.update(environment)
 
 
-def test_blocks_of_a_page_run(docs: Any, page: str, start: Callable[[], Session]):
-    blocks = [b for b in docs.blocks_of(page) if b.language in ("python", *docs.SHELL)]
+def test_blocks_of_a_page_run(page: str, start: Callable[[], Session]):
+    blocks = [b for b in docs_text.blocks_of(page) if b.language in ("python", *docs_text.SHELL)]
     if not blocks:
         return
     session = start()
     place = [{"role": "user", "content": "Where am I?"}]
     session.names.update(messages=place, Place=Place, __name__="__main__")
-    for block in docs.blocks_of(page):
+    for block in docs_text.blocks_of(page):
         if block.language == "toml" and "[[rule]]" in block.text:
             Path("rules.toml").write_text(block.text, encoding="utf-8")
     for block in blocks:
@@ -367,8 +366,8 @@ def test_blocks_of_a_page_run(docs: Any, page: str, start: Callable[[], Session]
     ],
 )
 def test_blocks_that_fail_are_found(
-    docs: Any, start: Callable[[], Session], language: str, text: str, error: str
+    start: Callable[[], Session], language: str, text: str, error: str
 ):
     session = start()
     with pytest.raises((AssertionError, pytest.fail.Exception), match=re.escape(error)):
-        session.run(docs.Block("page.md", 4, language, text))
+        session.run(docs_text.Block("page.md", 4, language, text))

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+import fault_server as faults
 from router.artifact import Artifact, write_artifact
 from router.blocks import BlockScaler
 from router.calibration import Calibration, GroupEvidence
@@ -205,7 +206,7 @@ def prompts() -> list[Any]:
 
 
 @pytest.fixture
-def fault_server(faults: Any) -> Iterator[Any]:
+def fault_server() -> Iterator[Any]:
     """A running FaultServer."""
     with faults.FaultServer() as server:
         yield server

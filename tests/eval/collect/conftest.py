@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import fault_server as faults
 from router.dispatch.retry import RetryPolicy
 from router.dispatch.usage import EnergyRates
 from router.eval.collect.chat import ChatClient
@@ -31,7 +32,7 @@ RIGHT = {"gemma-3-4b": 0.5, "llama-3.3-70b": 0.9}
 
 
 @pytest.fixture
-def server(faults: Any) -> Iterator[Any]:
+def server() -> Iterator[Any]:
     """Adds the two numbers of a question; each model is right on a share that its text decides."""
 
     def reply(connection: Any, request: Any) -> None:

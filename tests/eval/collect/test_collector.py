@@ -4,11 +4,11 @@ import asyncio
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+import fault_server as faults
 from router.errors import UpstreamError
 from router.eval.collect.collector import Collector
 from router.eval.suites import SuitePrompt
@@ -63,24 +63,22 @@ def test_sampling_and_limits_are_sent_as_given(bench: Any, server: Any, prompts:
 @pytest.mark.parametrize(
     "fault",
     [
-        lambda f: f.status(500),
-        lambda f: f.status(503),
-        lambda f: f.status(429, headers={"retry-after": "0.01"}),
-        lambda f: f.status(429),
-        lambda f: f.close(),
-        lambda f: f.reset(),
-        lambda f: f.truncated(),
-        lambda f: f.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
-        lambda f: f.status(200, {"choices": []}),
-        lambda f: f.status(200, {"error": {"message": "no worker", "code": 503}}),
-        lambda f: f.status(200, [1, 2]),
-        lambda f: f.raw(b"\x00\xff not http"),
+        faults.status(500),
+        faults.status(503),
+        faults.status(429, headers={"retry-after": "0.01"}),
+        faults.status(429),
+        faults.close(),
+        faults.reset(),
+        faults.truncated(),
+        faults.raw(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"),
+        faults.status(200, {"choices": []}),
+        faults.status(200, {"error": {"message": "no worker", "code": 503}}),
+        faults.status(200, [1, 2]),
+        faults.raw(b"\x00\xff not http"),
     ],
 )
-def test_what_passes_is_tried_again(
-    bench: Any, server: Any, faults: Any, prompts: Prompts, fault: Callable[[Any], Any]
-):
-    server.script(*[fault(faults)] * 3)
+def test_what_passes_is_tried_again(bench: Any, server: Any, prompts: Prompts, fault: Any):
+    server.script(*[fault] * 3)
     collector = bench.collect(prompts)
     assert (collector.n_answered, collector.n_asked) == (20, 23)
     assert not collector.dropped
@@ -88,9 +86,7 @@ def test_what_passes_is_tried_again(
     assert sum(a.tries for a in bench.stored().answers()) == 23
 
 
-def test_a_server_that_says_nothing_times_out(
-    make_bench: Any, server: Any, faults: Any, prompts: Prompts
-):
+def test_a_server_that_says_nothing_times_out(make_bench: Any, server: Any, prompts: Prompts):
     bench = make_bench(timeout_s=0.3)
     server.script(faults.hang(20.0))
     collector = bench.collect(prompts[:4])
@@ -98,7 +94,7 @@ def test_a_server_that_says_nothing_times_out(
     assert [f.failure for f in bench.stored().state.failures] == ["timeout"]
 
 
-def test_retry_after_holds_the_whole_model(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_retry_after_holds_the_whole_model(bench: Any, server: Any, prompts: Prompts):
     server.script(faults.status(429, headers={"retry-after": "0.5"}))
     bench.collect(prompts)
     times = [r.time for r in server.chats]
@@ -107,7 +103,7 @@ def test_retry_after_holds_the_whole_model(bench: Any, server: Any, faults: Any,
     assert len(times) == 21
 
 
-def test_a_refused_key_stops_all(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_a_refused_key_stops_all(bench: Any, server: Any, prompts: Prompts):
     server.script(*[faults.answer("The answer is 1.")] * 5)
     server.always(faults.status(401, {"error": {"message": "bad key sk-abcdefghijkl"}}))
     with pytest.raises(UpstreamError, match="bad key") as caught:
@@ -117,7 +113,7 @@ def test_a_refused_key_stops_all(bench: Any, server: Any, faults: Any, prompts: 
     assert len(bench.stored().state.answers) == 5, "what was answered is kept"
 
 
-def test_a_refused_model_is_left_out(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_a_refused_model_is_left_out(bench: Any, server: Any, prompts: Prompts):
     denied = {"error": "model_access_denied", "message": "upgrade", "required_plan": "premium"}
     server.always(faults.status(403, denied), model=LARGE)
     collector = bench.collect(prompts, (SMALL, LARGE))
@@ -127,9 +123,7 @@ def test_a_refused_model_is_left_out(bench: Any, server: Any, faults: Any, promp
     assert f"{LARGE} is left out" in bench.shown.getvalue()
 
 
-def test_a_used_up_day_ends_all_models_of_the_key(
-    bench: Any, server: Any, faults: Any, prompts: Prompts
-):
+def test_a_used_up_day_ends_all_models_of_the_key(bench: Any, server: Any, prompts: Prompts):
     limit = {"error": "rate_limit_exceeded", "message": "daily limit", "daily_limit": 60}
     server.script(*[faults.answer("The answer is 1.")] * 6)
     server.always(faults.status(429, limit))
@@ -151,7 +145,7 @@ def test_the_own_count_of_the_day_holds_over_restarts(
 
 
 def test_one_prompt_that_is_too_long_does_not_stop_the_others(
-    bench: Any, server: Any, faults: Any, prompts: Prompts
+    bench: Any, server: Any, prompts: Prompts
 ):
     error = {"error": {"message": "too many tokens", "code": "context_length_exceeded"}}
     server.script(faults.status(400, error))
@@ -161,9 +155,7 @@ def test_one_prompt_that_is_too_long_does_not_stop_the_others(
     assert not collector.dropped
 
 
-def test_a_model_that_never_answers_is_left_out(
-    bench: Any, server: Any, faults: Any, prompts: Prompts
-):
+def test_a_model_that_never_answers_is_left_out(bench: Any, server: Any, prompts: Prompts):
     server.always(faults.status(400), model=LARGE)
     collector = bench.collect(prompts, (SMALL, LARGE))
     assert collector.n_answered == 20
@@ -178,9 +170,7 @@ def test_no_server_at_all(tmp_path: Any, make_bench: Any, server: Any, prompts: 
     assert "connection" in collector.dropped[SMALL]
 
 
-def test_requests_over_the_budget_are_not_sent(
-    bench: Any, server: Any, faults: Any, prompts: Prompts
-):
+def test_requests_over_the_budget_are_not_sent(bench: Any, server: Any, prompts: Prompts):
     server.script(faults.status(500), faults.status(500))
     collector = bench.collect(prompts, (SMALL, LARGE), max_requests=11)
     assert len(server.chats) == 11, "failed ones count"
@@ -202,7 +192,7 @@ def test_energy_over_the_budget_is_not_spent(bench: Any, server: Any, prompts: P
     assert collector.n_answered >= 4, "lengths are known by now, so little is left over"
 
 
-def test_no_more_at_a_time_than_allowed(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_no_more_at_a_time_than_allowed(bench: Any, server: Any, prompts: Prompts):
     running, most, lock = [0], [0], threading.Lock()
 
     def slow(connection: Any, request: Any) -> None:
@@ -220,7 +210,7 @@ def test_no_more_at_a_time_than_allowed(bench: Any, server: Any, faults: Any, pr
 
 
 def test_cut_off_answers_and_reasoning_are_stored_as_such(
-    bench: Any, server: Any, faults: Any, prompts: Prompts
+    bench: Any, server: Any, prompts: Prompts
 ):
     message = {"role": "assistant", "content": None, "reasoning_content": "Hmm \ud800"}
     usage = {"prompt_tokens": 3, "completion_tokens": 9}
@@ -235,14 +225,14 @@ def test_cut_off_answers_and_reasoning_are_stored_as_such(
     assert answer.reasoning == "Hmm \ufffd"
 
 
-def test_unknown_usage_stays_unknown(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_unknown_usage_stays_unknown(bench: Any, server: Any, prompts: Prompts):
     server.script(faults.answer("The answer is 1.", usage=None))
     bench.collect(prompts[:1])
     [answer] = bench.stored().answers()
     assert (answer.prompt_tokens, answer.completion_tokens) == (None, None)
 
 
-def test_interrupted_work_is_stored(bench: Any, server: Any, faults: Any, prompts: Prompts):
+def test_interrupted_work_is_stored(bench: Any, server: Any, prompts: Prompts):
     """What ctrl-c does: cancel the task in the middle."""
     server.script(*[faults.answer("The answer is 1.")] * 4)
     server.always(faults.hang(20.0))

@@ -16,6 +16,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
+import fault_server as faults
 from router.client import (
     AsyncOpenAI,
     AsyncRoutedStream,
@@ -262,7 +263,7 @@ def test_bad_options_are_errors_before_anything_is_sent(ask: Ask, fault_server: 
     assert fault_server.requests == []
 
 
-def test_streams(client: OpenAI, faults: Any, fault_server: Any):
+def test_streams(client: OpenAI, fault_server: Any):
     fault_server.script(faults.stream(["a", "b", "c"], usage=True))
     stream = client.chat.completions.create(model="auto", messages=HELLO, stream=True)
     assert isinstance(stream, RoutedStream)
@@ -278,7 +279,7 @@ def test_streams(client: OpenAI, faults: Any, fault_server: Any):
     assert stream.decision.finish_reason == "stop"
 
 
-def test_a_stream_without_usage_is_counted(ask: Ask, faults: Any, fault_server: Any):
+def test_a_stream_without_usage_is_counted(ask: Ask, fault_server: Any):
     fault_server.script(faults.stream(["a", "b", "c"]))
     decision = ask(stream=True).decision
     assert decision.usage.estimated
@@ -286,7 +287,7 @@ def test_a_stream_without_usage_is_counted(ask: Ask, faults: Any, fault_server: 
     assert decision.actual_energy_j.basis == "assumed"
 
 
-def test_a_stream_that_is_left(client: OpenAI, faults: Any, fault_server: Any):
+def test_a_stream_that_is_left(client: OpenAI, fault_server: Any):
     fault_server.always(faults.stream(["a"] * 50, delay_s=0.01))
     for leave in (lambda s: s.close(), lambda s: next(s) and s.close()):
         stream = client.chat.completions.create(model="auto", messages=HELLO, stream=True)
@@ -327,7 +328,7 @@ def test_httpx_clients_of_ones_own(settings: Any):
             assert len(list(stream)) == 3
 
 
-def test_chunks_come_as_they_are_sent(client: OpenAI, faults: Any, fault_server: Any):
+def test_chunks_come_as_they_are_sent(client: OpenAI, fault_server: Any):
     fault_server.script(faults.stream(["a", "b"], after=1, how="hang"))
     stream = client.with_options(timeout=0.3).chat.completions.create(
         model="auto", messages=HELLO, stream=True
@@ -349,7 +350,7 @@ def test_raw_responses(client: OpenAI):
     assert decision_of(parsed) == record
 
 
-def test_raw_streams(client: OpenAI, faults: Any, fault_server: Any):
+def test_raw_streams(client: OpenAI, fault_server: Any):
     raw: Any = client.chat.completions.with_raw_response.create(
         model="auto", messages=HELLO, stream=True
     )
@@ -390,7 +391,7 @@ class Place(BaseModel):
     name: str
 
 
-def test_parse_and_the_stream_helper(client: OpenAI, faults: Any, fault_server: Any):
+def test_parse_and_the_stream_helper(client: OpenAI, fault_server: Any):
     fault_server.script(faults.answer('{"name": "Ulm"}'))
     parsed = client.chat.completions.parse(model="auto", messages=HELLO, response_format=Place)
     assert parsed.choices[0].message.parsed == Place(name="Ulm")
@@ -411,9 +412,7 @@ def test_parse_and_the_stream_helper(client: OpenAI, faults: Any, fault_server: 
     assert record.usage is not None
 
 
-def test_an_answer_that_does_not_parse_is_not_asked_for_again(
-    client: OpenAI, faults: Any, fault_server: Any
-):
+def test_an_answer_that_does_not_parse_is_not_asked_for_again(client: OpenAI, fault_server: Any):
     fault_server.script(faults.answer('{"name": 5'))
     with pytest.raises(ValueError, match="Invalid JSON"):
         client.chat.completions.parse(model="auto", messages=HELLO, response_format=Place)
@@ -586,7 +585,7 @@ def test_many_tasks_share_a_client(settings: Any):
     assert all(asyncio.run(all_of_them()))
 
 
-def test_a_cancelled_task(settings: Any, faults: Any, fault_server: Any):
+def test_a_cancelled_task(settings: Any, fault_server: Any):
     fault_server.script(faults.hang(), model=SMALL)
 
     async def call() -> str | None:
@@ -601,7 +600,7 @@ def test_a_cancelled_task(settings: Any, faults: Any, fault_server: Any):
     assert len(fault_server.chats) == 2
 
 
-def test_async_variants(settings: Any, faults: Any, fault_server: Any):
+def test_async_variants(settings: Any, fault_server: Any):
     async def call() -> None:
         async with AsyncOpenAI(**settings) as client:
             chat = client.chat.completions

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
+import fault_server as faults
 from router.dispatch import RetryPolicy, capabilities_of
 from router.dispatch.live import LiveModels
 from router.rules import TaskRules
@@ -25,9 +26,7 @@ def blocks(language: str) -> list[str]:
     return fence.findall(DOCS.read_text(encoding="utf-8"))
 
 
-def test_examples_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, faults: Any, fault_server: Any
-):
+def test_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault_server: Any):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("OXLO_API_KEY", "sk-test")
     monkeypatch.setattr("router.client.sync_client.BASE_URL", fault_server.url)

@@ -9,6 +9,7 @@ from typing import Any
 import openai
 import pytest
 
+import fault_server as faults
 from router.client import BrokenAnswerError, RoutedCallError
 from router.dispatch import Dispatcher, RetryPolicy
 from router.errors import UpstreamError
@@ -36,9 +37,7 @@ def test_no_fault(ask: Ask, fault_server: Any, stream: bool):
 
 @STREAM
 @pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
-def test_a_busy_server_is_asked_again(
-    ask: Ask, faults: Any, fault_server: Any, status: int, stream: bool
-):
+def test_a_busy_server_is_asked_again(ask: Ask, fault_server: Any, status: int, stream: bool):
     fault_server.script(faults.status(status), faults.status(status))
     reply = ask(stream=stream)
     assert reply.text == f"{SMALL}: Hello"
@@ -47,7 +46,7 @@ def test_a_busy_server_is_asked_again(
 
 
 @STREAM
-def test_then_the_next_candidate(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_then_the_next_candidate(ask: Ask, fault_server: Any, stream: bool):
     fault_server.always(faults.status(503), model=SMALL)
     reply = ask(stream=stream)
     assert reply.text == f"{CODER}: Hello"
@@ -56,7 +55,7 @@ def test_then_the_next_candidate(ask: Ask, faults: Any, fault_server: Any, strea
 
 
 @STREAM
-def test_then_openais_own_error(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_then_openais_own_error(ask: Ask, fault_server: Any, stream: bool):
     fault_server.always(faults.status(503, headers={"x-request-id": "r-9"}))
     reply = ask(stream=stream)
     assert isinstance(reply.error, openai.InternalServerError)
@@ -66,7 +65,7 @@ def test_then_openais_own_error(ask: Ask, faults: Any, fault_server: Any, stream
 
 
 @STREAM
-def test_401_stops_at_once(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_401_stops_at_once(ask: Ask, fault_server: Any, stream: bool):
     fault_server.always(faults.status(401, {"error": {"message": "bad key sk-abcdef99"}}))
     reply = ask(stream=stream)
     assert isinstance(reply.error, openai.AuthenticationError)
@@ -85,7 +84,7 @@ def test_401_stops_at_once(ask: Ask, faults: Any, fault_server: Any, stream: boo
     ],
 )
 def test_what_the_caller_must_mend_stops(
-    ask: Ask, faults: Any, fault_server: Any, status: int, error: Any, stream: bool
+    ask: Ask, fault_server: Any, status: int, error: Any, stream: bool
 ):
     fault_server.always(faults.status(status))
     assert isinstance(ask(stream=stream).error, error)
@@ -93,9 +92,7 @@ def test_what_the_caller_must_mend_stops(
 
 
 @STREAM
-def test_403_removes_the_model_for_the_key(
-    ask: Ask, faults: Any, fault_server: Any, rules: Any, stream: bool
-):
+def test_403_removes_the_model_for_the_key(ask: Ask, fault_server: Any, rules: Any, stream: bool):
     denied = {"error": "model_access_denied", "message": "Upgrade", "required_plan": "premium"}
     fault_server.always(faults.status(403, denied), model=SMALL)
     shared = {"dispatcher": Dispatcher(rules), "router": None, "retry": None}
@@ -109,7 +106,7 @@ def test_403_removes_the_model_for_the_key(
     assert outcomes(other_key)[0] == (SMALL, "forbidden")
 
 
-def test_403_everywhere(ask: Ask, faults: Any, fault_server: Any):
+def test_403_everywhere(ask: Ask, fault_server: Any):
     fault_server.always(faults.status(403, {"error": "model_access_denied"}))
     reply = ask()
     assert isinstance(reply.error, openai.PermissionDeniedError)
@@ -117,14 +114,14 @@ def test_403_everywhere(ask: Ask, faults: Any, fault_server: Any):
 
 
 @STREAM
-def test_404_goes_on(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_404_goes_on(ask: Ask, fault_server: Any, stream: bool):
     fault_server.always(faults.status(404), model=SMALL)
     assert ask(stream=stream).text == f"{CODER}: Hello"
     assert models(fault_server) == [SMALL, CODER]
 
 
 @STREAM
-def test_429_waits_as_asked(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_429_waits_as_asked(ask: Ask, fault_server: Any, stream: bool):
     fault_server.script(faults.status(429, headers={"retry-after": "0.2"}))
     reply = ask(stream=stream)
     assert reply.text == f"{SMALL}: Hello"
@@ -133,7 +130,7 @@ def test_429_waits_as_asked(ask: Ask, faults: Any, fault_server: Any, stream: bo
     assert second.time - first.time >= 0.2
 
 
-def test_429_storm(ask: Ask, faults: Any, fault_server: Any):
+def test_429_storm(ask: Ask, fault_server: Any):
     fault_server.always(faults.status(429, {"error": "rate_limit_exceeded", "message": "slow"}))
     reply = ask()
     assert isinstance(reply.error, openai.RateLimitError)
@@ -141,9 +138,7 @@ def test_429_storm(ask: Ask, faults: Any, fault_server: Any):
 
 
 @pytest.mark.parametrize("status", [403, 429])
-def test_a_daily_limit_rests_the_key(
-    ask: Ask, faults: Any, fault_server: Any, rules: Any, status: int
-):
+def test_a_daily_limit_rests_the_key(ask: Ask, fault_server: Any, rules: Any, status: int):
     spent = {"error": "rate_limit_exceeded", "message": "60 a day", "daily_limit": 60}
     fault_server.always(faults.status(status, spent))
     shared = {"dispatcher": Dispatcher(rules), "router": None, "retry": None}
@@ -158,7 +153,7 @@ def test_a_daily_limit_rests_the_key(
 @STREAM
 @pytest.mark.parametrize("how", ["close", "reset"])
 def test_a_connection_that_breaks_before_an_answer(
-    ask: Ask, faults: Any, fault_server: Any, how: str, stream: bool
+    ask: Ask, fault_server: Any, how: str, stream: bool
 ):
     fault_server.script(getattr(faults, how)())
     reply = ask(stream=stream)
@@ -167,7 +162,7 @@ def test_a_connection_that_breaks_before_an_answer(
 
 
 @STREAM
-def test_a_time_out_before_an_answer(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_a_time_out_before_an_answer(ask: Ask, fault_server: Any, stream: bool):
     fault_server.always(faults.hang(), model=SMALL)
     reply = ask({"timeout": 0.2, "max_retries": 1}, stream=stream)
     assert reply.text == f"{CODER}: Hello"
@@ -184,9 +179,7 @@ def test_a_dead_server(ask: Ask, stream: bool):
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "hang"])
-def test_an_answer_that_breaks_off_is_not_repeated(
-    ask: Ask, faults: Any, fault_server: Any, how: str
-):
+def test_an_answer_that_breaks_off_is_not_repeated(ask: Ask, fault_server: Any, how: str):
     fault_server.always(faults.truncated(how))
     reply = ask({"timeout": 0.3})
     assert isinstance(reply.error, BrokenAnswerError)
@@ -197,7 +190,7 @@ def test_an_answer_that_breaks_off_is_not_repeated(
     assert outcomes(reply) == [(SMALL, "broken")]
 
 
-def test_a_slow_body_is_waited_for(ask: Ask, faults: Any, fault_server: Any):
+def test_a_slow_body_is_waited_for(ask: Ask, fault_server: Any):
     fault_server.script(faults.slow_body(0.05))
     assert ask().text == f"{SMALL}: Hello"
     fault_server.script(faults.slow_body(1.0))
@@ -209,14 +202,14 @@ def test_a_slow_body_is_waited_for(ask: Ask, faults: Any, fault_server: Any):
     "content",
     [b"<html>oops</html>", b"", b"{", b"null", b"[]", b"{}", b'{"choices": []}', b"\xff\xfe"],
 )
-def test_what_is_no_answer_is_asked_again(ask: Ask, faults: Any, fault_server: Any, content: bytes):
+def test_what_is_no_answer_is_asked_again(ask: Ask, fault_server: Any, content: bytes):
     fault_server.script(faults.status(200, content))
     reply = ask()
     assert reply.text == f"{SMALL}: Hello"
     assert outcomes(reply)[0] == (SMALL, "invalid_response")
 
 
-def test_no_answer_anywhere(ask: Ask, faults: Any, fault_server: Any):
+def test_no_answer_anywhere(ask: Ask, fault_server: Any):
     fault_server.always(faults.status(200, b"<html>oops</html>"))
     reply = ask()
     assert isinstance(reply.error, RoutedCallError)
@@ -225,7 +218,7 @@ def test_no_answer_anywhere(ask: Ask, faults: Any, fault_server: Any):
 
 
 @STREAM
-def test_an_error_with_status_200(ask: Ask, faults: Any, fault_server: Any, stream: bool):
+def test_an_error_with_status_200(ask: Ask, fault_server: Any, stream: bool):
     if stream:
         fault_server.script(faults.stream(after=0, how="error"))
     else:
@@ -236,16 +229,14 @@ def test_an_error_with_status_200(ask: Ask, faults: Any, fault_server: Any, stre
 
 
 @pytest.mark.parametrize("how", ["end", "close", "reset", "garbage"])
-def test_a_stream_without_a_first_chunk_goes_elsewhere(
-    ask: Ask, faults: Any, fault_server: Any, how: str
-):
+def test_a_stream_without_a_first_chunk_goes_elsewhere(ask: Ask, fault_server: Any, how: str):
     fault_server.always(faults.stream(after=0, how=how), model=SMALL)
     reply = ask(stream=True)
     assert reply.text == f"{CODER}: Hello"
     assert models(fault_server) == [SMALL] * 3 + [CODER]
 
 
-def test_a_stream_that_hangs_before_its_first_chunk(ask: Ask, faults: Any, fault_server: Any):
+def test_a_stream_that_hangs_before_its_first_chunk(ask: Ask, fault_server: Any):
     fault_server.always(faults.stream(after=0, how="hang"), model=SMALL)
     reply = ask({"timeout": 0.2, "max_retries": 0}, stream=True)
     assert reply.text == f"{CODER}: Hello"
@@ -254,9 +245,7 @@ def test_a_stream_that_hangs_before_its_first_chunk(ask: Ask, faults: Any, fault
 
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "until close"])
 @pytest.mark.parametrize("how", ["end", "close", "reset", "error", "garbage", "hang"])
-def test_a_stream_that_breaks_off_is_an_error(
-    ask: Ask, faults: Any, fault_server: Any, how: str, chunked: bool
-):
+def test_a_stream_that_breaks_off_is_an_error(ask: Ask, fault_server: Any, how: str, chunked: bool):
     fault_server.always(faults.stream(["a", "b", "c"], after=2, how=how, chunked=chunked))
     reply = ask({"timeout": 0.3}, stream=True)
     assert reply.text == "ab"
@@ -271,23 +260,21 @@ def test_a_stream_that_breaks_off_is_an_error(
     ("finish", "done"), [(True, True), (True, False), (False, True), (False, False)]
 )
 @pytest.mark.parametrize("chunked", [True, False], ids=["chunked", "until close"])
-def test_the_end_of_a_stream(
-    ask: Ask, faults: Any, fault_server: Any, finish: bool, done: bool, chunked: bool
-):
+def test_the_end_of_a_stream(ask: Ask, fault_server: Any, finish: bool, done: bool, chunked: bool):
     fault_server.script(faults.stream(finish=finish, done=done, chunked=chunked))
     reply = ask(stream=True)
     assert reply.text == f"{SMALL}: Hello"
     assert (reply.error is None) == (finish or done)
 
 
-def test_each_of_several_answers_must_end(ask: Ask, faults: Any, fault_server: Any):
+def test_each_of_several_answers_must_end(ask: Ask, fault_server: Any):
     fault_server.script(faults.stream(done=False))
     assert ask(stream=True, n=2).error is None
     fault_server.script(faults.stream(["a", "b"], after=1, done=False))
     assert isinstance(ask(stream=True, n=2).error, BrokenAnswerError)
 
 
-def test_an_error_whose_body_breaks_off(ask: Ask, faults: Any, fault_server: Any):
+def test_an_error_whose_body_breaks_off(ask: Ask, fault_server: Any):
     head = b"HTTP/1.1 503 Busy\r\ncontent-length: 100\r\n\r\nhalf of"
     fault_server.script(faults.raw(head), faults.raw(b"nonsense\r\n\r\n"))
     reply = ask()
@@ -295,7 +282,7 @@ def test_an_error_whose_body_breaks_off(ask: Ask, faults: Any, fault_server: Any
     assert {outcome for _, outcome in outcomes(reply)[:2]} == {"connection"}
 
 
-def test_retries_do_not_multiply(ask: Ask, faults: Any, fault_server: Any):
+def test_retries_do_not_multiply(ask: Ask, fault_server: Any):
     fault_server.always(faults.status(503))
     ask({"max_retries": 0})
     assert models(fault_server) == [SMALL, CODER, LARGE]
@@ -304,7 +291,7 @@ def test_retries_do_not_multiply(ask: Ask, faults: Any, fault_server: Any):
     assert models(fault_server) == [SMALL] * 5 + [LARGE] * 5, "the reference model is the default"
 
 
-def test_other_models_keep_openais_retries(ask: Ask, faults: Any, fault_server: Any):
+def test_other_models_keep_openais_retries(ask: Ask, fault_server: Any):
     fault_server.script(faults.status(503, headers={"retry-after-ms": "1"}))
     reply = ask(model=LARGE)
     assert (reply.text, reply.decision) == (f"{LARGE}: Hello", None)
@@ -318,9 +305,7 @@ def test_a_router_that_fails_leaves_the_default(ask: Ask, fault_server: Any, tmp
     assert "cannot be loaded: ArtifactError" in reply.decision.fallback
 
 
-def test_the_circuit_breaker_spares_a_dead_model(
-    ask: Ask, faults: Any, fault_server: Any, rules: Any
-):
+def test_the_circuit_breaker_spares_a_dead_model(ask: Ask, fault_server: Any, rules: Any):
     fault_server.always(faults.close(), model=SMALL)
     policy = RetryPolicy(base_s=0.0, tries_per_model=3)
     shared = {"dispatcher": Dispatcher(rules, retry=policy), "router": None, "retry": None}

@@ -20,6 +20,7 @@ import httpx
 import pytest
 import uvicorn
 
+import fault_server as faults
 from router.dispatch import RetryPolicy
 from router.router import Router
 from router.serve.app import Proxy
@@ -192,7 +193,7 @@ def serve_process() -> Iterator[Callable[..., ServeProcess]]:
 
 @pytest.fixture(scope="module")
 def shared_proxy(
-    small_router: Router, faults: Any, tmp_path_factory: pytest.TempPathFactory
+    small_router: Router, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RunningProxy]:
     """A proxy that the tests of a module share, with its fault server as `upstream`."""
     with faults.FaultServer() as server:

@@ -14,6 +14,7 @@ import httpx
 import openai
 import pytest
 
+import fault_server as faults
 from router.router import Router
 
 POOL = {"api/small", "api/medium", "api/large"}
@@ -168,7 +169,7 @@ def test_the_novelty_of_a_prompt_is_told(make_proxy: Callable[..., Any]):
 
 
 def test_what_upstreams_say_may_repeat_the_prompt_and_is_not_logged(
-    make_proxy: Callable[..., Any], fault_server: Any, faults: Any, tmp_path: Path
+    make_proxy: Callable[..., Any], fault_server: Any, tmp_path: Path
 ):
     said = {"error": {"message": "cannot read: a secret prompt"}}
     answers = (faults.status(403, said), faults.status(200, {"choices": [{"message": {}}]}))
@@ -196,7 +197,7 @@ def test_a_real_id_passes_through_untouched(proxy: Any, fault_server: Any):
     assert "x-wattroute-model" not in response.headers
 
 
-def test_streams_pass_on_the_bytes_of_the_upstream(proxy: Any, fault_server: Any, faults: Any):
+def test_streams_pass_on_the_bytes_of_the_upstream(proxy: Any, fault_server: Any):
     fault_server.always(faults.stream(["one", " two", " ", "three"], usage=True))
     direct = httpx.post(
         f"{fault_server.url}/chat/completions",
@@ -226,7 +227,7 @@ def test_streams_pass_on_the_bytes_of_the_upstream(proxy: Any, fault_server: Any
     assert line["energy_used_j"] > 0
 
 
-def test_the_first_event_does_not_wait_for_the_last(proxy: Any, fault_server: Any, faults: Any):
+def test_the_first_event_does_not_wait_for_the_last(proxy: Any, fault_server: Any):
     fault_server.always(faults.stream(["a"] * 5, delay_s=0.3))
     body = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": "Hi"}]}
     with proxy.http.stream("POST", "/v1/chat/completions", json=body) as response:
@@ -235,7 +236,7 @@ def test_the_first_event_does_not_wait_for_the_last(proxy: Any, fault_server: An
         assert b"[DONE]" not in first
 
 
-def test_tokens_are_counted_where_a_stream_has_no_usage(proxy: Any, fault_server: Any, faults: Any):
+def test_tokens_are_counted_where_a_stream_has_no_usage(proxy: Any, fault_server: Any):
     fault_server.always(faults.stream(["a", "b", "c"]))
     assert proxy.chat(stream=True).status_code == 200
     usage = proxy.log_lines(1)[0]["usage"]
@@ -339,7 +340,7 @@ def test_metrics_add_up(proxy: Any, small_router: Router):
 
 
 def test_a_client_that_goes_away_is_not_answered(
-    proxy: Any, fault_server: Any, faults: Any, wait_until: Callable[..., None]
+    proxy: Any, fault_server: Any, wait_until: Callable[..., None]
 ):
     """Its connection to the upstream is closed as well: nobody generates for nobody."""
     fault_server.always(faults.stream(["a"] * 500, delay_s=0.02))
@@ -391,7 +392,7 @@ def test_a_client_that_goes_away_after_the_last_event_was_answered(proxy: Any, f
 
 
 def test_a_client_that_goes_away_before_the_answer(
-    proxy: Any, fault_server: Any, faults: Any, wait_until: Callable[..., None]
+    proxy: Any, fault_server: Any, wait_until: Callable[..., None]
 ):
     fault_server.always(faults.hang(5))
     with pytest.raises(httpx.ReadTimeout):

@@ -13,6 +13,7 @@ import httpx
 import openai
 import pytest
 
+import fault_server as faults
 import router
 from router.router import Router
 from router.rules import TaskRules
@@ -160,9 +161,7 @@ def test_everything_else_is_passed_through(proxy: Any, fault_server: Any, method
     assert request.headers["x-own"] == "1"
 
 
-def test_errors_that_are_passed_through_get_openais_shape(
-    proxy: Any, fault_server: Any, faults: Any
-):
+def test_errors_that_are_passed_through_get_openais_shape(proxy: Any, fault_server: Any):
     shaped = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}, "more": 1}
     fault_server.script(
         faults.status(404, shaped),
@@ -186,9 +185,7 @@ def test_a_dead_upstream_behind_what_is_passed_through(proxy: Any, fault_server:
     assert response.json()["error"]["code"] == "connection"
 
 
-def test_a_stream_that_is_passed_through_and_breaks_has_no_end(
-    proxy: Any, fault_server: Any, faults: Any
-):
+def test_a_stream_that_is_passed_through_and_breaks_has_no_end(proxy: Any, fault_server: Any):
     fault_server.always(faults.stream(["one", "two"], after=1, how="close"))
 
     def read() -> None:
@@ -258,7 +255,6 @@ def test_a_key_of_the_proxy_is_not_shown_to_the_upstream(
 def test_keys_are_nowhere_but_on_the_wire(
     make_proxy: Callable[..., Any],
     fault_server: Any,
-    faults: Any,
     caplog: pytest.LogCaptureFixture,
 ):
     caplog.set_level(logging.DEBUG)
@@ -276,7 +272,7 @@ def test_keys_are_nowhere_but_on_the_wire(
     assert not [text for text in shown if "4711" in text or "0815" in text]
 
 
-def test_the_upstreams_own_headers_cannot_pretend(proxy: Any, fault_server: Any, faults: Any):
+def test_the_upstreams_own_headers_cannot_pretend(proxy: Any, fault_server: Any):
     body = {"choices": [{"message": {"content": "x"}, "finish_reason": "stop"}]}
     headers = {"x-wattroute-model": "forged", "x-request-id": "req-1", "set-cookie": "a=b"}
     fault_server.always(faults.status(200, body, headers))

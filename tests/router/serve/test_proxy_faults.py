@@ -11,6 +11,7 @@ import httpx
 import openai
 import pytest
 
+import fault_server as faults
 from router.router import Router
 from router.serve.upstream import Timeouts
 
@@ -31,7 +32,7 @@ def chosen(small_router: Router) -> str:
 @pytest.mark.parametrize("code", [500, 502, 503, 504, 404, 403])
 @pytest.mark.parametrize("stream", [False, True])
 def test_the_next_candidate_answers(
-    proxy: Any, fault_server: Any, faults: Any, chosen: str, code: int, stream: bool
+    proxy: Any, fault_server: Any, chosen: str, code: int, stream: bool
 ):
     fault_server.always(faults.status(code), model=chosen)
     response = proxy.chat("Hi", stream=stream)
@@ -46,7 +47,7 @@ def test_the_next_candidate_answers(
     assert proxy.metric('wattroute_fallbacks_total{reason="attempt"}') == 1
 
 
-def test_a_busy_upstream_is_tried_again(proxy: Any, fault_server: Any, faults: Any, chosen: str):
+def test_a_busy_upstream_is_tried_again(proxy: Any, fault_server: Any, chosen: str):
     fault_server.script(faults.status(503))
     response = proxy.chat("Hi")
     assert response.status_code == 200
@@ -54,14 +55,14 @@ def test_a_busy_upstream_is_tried_again(proxy: Any, fault_server: Any, faults: A
     assert response.headers["x-wattroute-attempts"] == "2"
 
 
-def test_retry_after_is_waited_for(proxy: Any, fault_server: Any, faults: Any):
+def test_retry_after_is_waited_for(proxy: Any, fault_server: Any):
     fault_server.script(faults.status(429, headers={"retry-after": "0.1"}))
     assert proxy.chat("Hi").status_code == 200
     first, second = fault_server.chats
     assert second.time - first.time >= 0.1
 
 
-def test_a_bad_key_stops_at_once(proxy: Any, fault_server: Any, faults: Any):
+def test_a_bad_key_stops_at_once(proxy: Any, fault_server: Any):
     fault_server.always(faults.status(401))
     response = proxy.chat("Hi")
     assert response.status_code == 401
@@ -69,7 +70,7 @@ def test_a_bad_key_stops_at_once(proxy: Any, fault_server: Any, faults: Any):
     assert len(fault_server.chats) == 1
 
 
-def test_oxlos_own_errors_come_in_openais_shape(proxy: Any, fault_server: Any, faults: Any):
+def test_oxlos_own_errors_come_in_openais_shape(proxy: Any, fault_server: Any):
     body = {"error": "rate_limit_exceeded", "message": "Daily limit reached.", "daily_limit": 60}
     fault_server.always(faults.status(429, body))
     response = proxy.chat("Hi")
@@ -80,7 +81,7 @@ def test_oxlos_own_errors_come_in_openais_shape(proxy: Any, fault_server: Any, f
     assert error["daily_limit"] == 60
 
 
-def test_a_storm_of_429_ends_in_429(proxy: Any, fault_server: Any, faults: Any):
+def test_a_storm_of_429_ends_in_429(proxy: Any, fault_server: Any):
     fault_server.always(faults.status(429, headers={"retry-after": "0"}))
     response = proxy.chat("Hi")
     assert response.status_code == 429
@@ -93,7 +94,7 @@ def test_a_storm_of_429_ends_in_429(proxy: Any, fault_server: Any, faults: Any):
 
 @pytest.mark.parametrize("body", [b"not json", b"[]", b'"text"', b"{}", b'{"choices": 5}', b""])
 def test_an_answer_that_is_none_is_not_passed_on(
-    proxy: Any, fault_server: Any, faults: Any, chosen: str, body: bytes
+    proxy: Any, fault_server: Any, chosen: str, body: bytes
 ):
     fault_server.always(faults.status(200, body), model=chosen)
     response = proxy.chat("Hi")
@@ -101,7 +102,7 @@ def test_an_answer_that_is_none_is_not_passed_on(
     assert response.headers["x-wattroute-model"] != chosen
 
 
-def test_nothing_but_nonsense_is_a_502(proxy: Any, fault_server: Any, faults: Any):
+def test_nothing_but_nonsense_is_a_502(proxy: Any, fault_server: Any):
     fault_server.always(faults.status(200, b"<html>"))
     response = proxy.chat("Hi")
     assert response.status_code == 502
@@ -116,9 +117,7 @@ def test_a_dead_upstream_is_a_502(proxy: Any, fault_server: Any):
     assert proxy.http.get("/health").status_code == 200
 
 
-def test_an_upstream_that_says_nothing_is_a_504(
-    make_proxy: Callable[..., Any], fault_server: Any, faults: Any
-):
+def test_an_upstream_that_says_nothing_is_a_504(make_proxy: Callable[..., Any], fault_server: Any):
     fault_server.always(faults.hang(5))
     proxy = make_proxy(timeouts=Timeouts(1.0, 0.1, 1.0))
     response = proxy.chat("Hi")
@@ -127,9 +126,7 @@ def test_an_upstream_that_says_nothing_is_a_504(
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_half_an_answer_is_tried_again(
-    proxy: Any, fault_server: Any, faults: Any, chosen: str, how: str
-):
+def test_half_an_answer_is_tried_again(proxy: Any, fault_server: Any, chosen: str, how: str):
     """Nothing of it was passed on, so the client gets a whole one."""
     fault_server.script(faults.truncated(how))
     response = proxy.chat("Hi")
@@ -137,7 +134,7 @@ def test_half_an_answer_is_tried_again(
     assert response.json()["choices"][0]["message"]["content"] == f"{chosen}: Hi"
 
 
-def test_a_slow_answer_is_whole(proxy: Any, fault_server: Any, faults: Any):
+def test_a_slow_answer_is_whole(proxy: Any, fault_server: Any):
     fault_server.always(faults.slow_body(0.05))
     assert proxy.chat("Hi").json()["choices"][0]["message"]["content"].endswith(": Hi")
 
@@ -145,7 +142,7 @@ def test_a_slow_answer_is_whole(proxy: Any, fault_server: Any, faults: Any):
 @pytest.mark.parametrize("how", ["close", "reset", "end", "error", "garbage"])
 @pytest.mark.parametrize("chunked", [True, False])
 def test_a_stream_that_breaks_is_an_error_for_the_client(
-    proxy: Any, fault_server: Any, faults: Any, how: str, chunked: bool
+    proxy: Any, fault_server: Any, how: str, chunked: bool
 ):
     fault_server.always(faults.stream(["one", "two", "three"], after=2, how=how, chunked=chunked))
     pieces: list[str] = []
@@ -167,7 +164,7 @@ def test_a_stream_that_breaks_is_an_error_for_the_client(
     assert len(fault_server.chats) == 1
 
 
-def test_a_broken_stream_has_an_error_event_and_no_end(proxy: Any, fault_server: Any, faults: Any):
+def test_a_broken_stream_has_an_error_event_and_no_end(proxy: Any, fault_server: Any):
     fault_server.always(faults.stream(["one", "two"], after=1, how="close"))
     received = b""
 
@@ -185,7 +182,7 @@ def test_a_broken_stream_has_an_error_event_and_no_end(proxy: Any, fault_server:
 
 
 def test_a_stream_that_breaks_before_it_begins_goes_elsewhere(
-    proxy: Any, fault_server: Any, faults: Any, chosen: str
+    proxy: Any, fault_server: Any, chosen: str
 ):
     for how in ("close", "error", "end"):
         fault_server.script(faults.stream(["one"], after=0, how=how), model=chosen)
@@ -196,7 +193,7 @@ def test_a_stream_that_breaks_before_it_begins_goes_elsewhere(
 
 
 def test_comments_before_the_first_event_do_not_begin_an_answer(
-    proxy: Any, fault_server: Any, faults: Any, chosen: str
+    proxy: Any, fault_server: Any, chosen: str
 ):
     def comments_only(connection: Any, request: Any) -> None:
         connection.head(200, {"content-type": "text/event-stream", "connection": "close"})
@@ -209,7 +206,7 @@ def test_comments_before_the_first_event_do_not_begin_an_answer(
     assert response.text.rstrip().endswith("[DONE]")
 
 
-def test_a_stream_answered_with_json_is_passed_on(proxy: Any, fault_server: Any, faults: Any):
+def test_a_stream_answered_with_json_is_passed_on(proxy: Any, fault_server: Any):
     body = {"id": "x", "choices": [{"index": 0, "message": {"content": "whole"}}]}
     fault_server.always(faults.status(200, body))
     assert proxy.chat("Hi", stream=True).json() == body
@@ -246,7 +243,7 @@ def test_without_a_router_everything_goes_to_the_default(
     assert proxy.http.get("/ready").json()["status"] == "default model only"
 
 
-def test_an_open_circuit_is_left_alone(proxy: Any, fault_server: Any, faults: Any, chosen: str):
+def test_an_open_circuit_is_left_alone(proxy: Any, fault_server: Any, chosen: str):
     fault_server.always(faults.close(), model=chosen)
     for _ in range(6):
         assert proxy.chat("Hi").status_code == 200
@@ -268,7 +265,7 @@ def test_models_that_are_not_served_are_out(
 
 
 def test_a_model_with_its_own_server_gets_no_key(
-    make_proxy: Callable[..., Any], fault_server: Any, faults: Any, chosen: str
+    make_proxy: Callable[..., Any], fault_server: Any, chosen: str
 ):
     with faults.FaultServer() as other:
         proxy = make_proxy(model_upstreams={chosen: other.url}, key="sk-held")
@@ -281,7 +278,7 @@ def test_a_model_with_its_own_server_gets_no_key(
 
 
 def test_overload_is_said_at_once(
-    make_proxy: Callable[..., Any], fault_server: Any, faults: Any, wait_until: Callable[..., None]
+    make_proxy: Callable[..., Any], fault_server: Any, wait_until: Callable[..., None]
 ):
     fault_server.always(faults.hang(1.0))
     proxy = make_proxy(max_in_flight=1)

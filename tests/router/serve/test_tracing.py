@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+import fault_server as faults
 from router.serve.tracing import NullTracer, call_tracer
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -71,7 +72,7 @@ def test_a_routed_call_is_one_span(
 
 
 def test_a_failed_call_is_an_error(
-    exporter: InMemorySpanExporter, make_proxy: Callable[..., Any], fault_server: Any, faults: Any
+    exporter: InMemorySpanExporter, make_proxy: Callable[..., Any], fault_server: Any
 ):
     fault_server.always(faults.status(401))
     proxy = make_proxy()
@@ -84,7 +85,6 @@ def test_no_prompt_and_no_key_is_in_a_span(
     exporter: InMemorySpanExporter,
     make_proxy: Callable[..., Any],
     fault_server: Any,
-    faults: Any,
 ):
     """Not even where the upstream repeats them, or the router stumbles over them."""
     said = {"error": {"message": "what is a topsecret prompt with topsecret-key"}}

@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
+import fault_server as faults
 from router.router import router_folder
 
 N_CLIENTS = 8
@@ -120,7 +121,6 @@ def test_stopping_under_load_finishes_every_answer(
     serve_process: Callable[..., Any],
     folder: Path,
     fault_server: Any,
-    faults: Any,
     tmp_path: Path,
     workers: str,
 ):

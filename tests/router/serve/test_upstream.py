@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+import fault_server as faults
 from router.errors import ConfigError
 from router.serve.upstream import (
     Timeouts,
@@ -90,7 +91,7 @@ def test_a_connection_closed_meanwhile_is_replaced(fault_server: Any):
     assert run(fault_server.url, use) == [200, 200]
 
 
-def test_a_kept_connection_that_breaks_at_once_is_tried_once_more(faults: Any, fault_server: Any):
+def test_a_kept_connection_that_breaks_at_once_is_tried_once_more(fault_server: Any):
     async def use(upstream: Upstream) -> tuple[int, bytes]:
         await ask(upstream)
         fault_server.script(faults.close())
@@ -100,7 +101,7 @@ def test_a_kept_connection_that_breaks_at_once_is_tried_once_more(faults: Any, f
     assert len(fault_server.chats) == 3
 
 
-def test_a_new_connection_that_breaks_is_an_error(faults: Any, fault_server: Any):
+def test_a_new_connection_that_breaks_is_an_error(fault_server: Any):
     fault_server.always(faults.close())
     with pytest.raises(UpstreamConnectionError):
         run(fault_server.url, ask)
@@ -108,25 +109,25 @@ def test_a_new_connection_that_breaks_is_an_error(faults: Any, fault_server: Any
 
 
 @pytest.mark.parametrize("how", ["close", "reset"])
-def test_a_body_that_breaks_off_is_an_error(faults: Any, fault_server: Any, how: str):
+def test_a_body_that_breaks_off_is_an_error(fault_server: Any, how: str):
     fault_server.always(faults.truncated(how))
     with pytest.raises(UpstreamConnectionError):
         run(fault_server.url, ask)
 
 
-def test_no_answer_in_time(faults: Any, fault_server: Any):
+def test_no_answer_in_time(fault_server: Any):
     fault_server.always(faults.hang(5))
     with pytest.raises(UpstreamTimeoutError, match="no answer"):
         run(fault_server.url, ask, first_byte_s=0.1)
 
 
-def test_a_body_that_stands_still(faults: Any, fault_server: Any):
+def test_a_body_that_stands_still(fault_server: Any):
     fault_server.always(faults.truncated("hang"))
     with pytest.raises(UpstreamTimeoutError, match="nothing more"):
         run(fault_server.url, ask, idle_s=0.1)
 
 
-def test_a_slow_body_is_no_error(faults: Any, fault_server: Any):
+def test_a_slow_body_is_no_error(fault_server: Any):
     fault_server.always(faults.slow_body(0.05, 5))
     assert run(fault_server.url, ask, idle_s=1.0)[0] == 200
 
@@ -137,7 +138,7 @@ def test_nobody_listens(fault_server: Any):
         run(fault_server.url, ask)
 
 
-def test_an_answer_that_is_not_http(faults: Any, fault_server: Any):
+def test_an_answer_that_is_not_http(fault_server: Any):
     fault_server.always(faults.raw(b"SSH-2.0-OpenSSH_9.6\r\n"))
     with pytest.raises(UpstreamConnectionError, match="not HTTP"):
         run(fault_server.url, ask)
@@ -159,7 +160,7 @@ def test_an_answer_that_is_too_long(fault_server: Any):
         run(fault_server.url, many)
 
 
-def test_a_broken_body_is_never_taken_for_its_end(faults: Any, fault_server: Any):
+def test_a_broken_body_is_never_taken_for_its_end(fault_server: Any):
     """The pieces before the break come out, then the error, however late they are read."""
     fault_server.always(faults.stream(["a", "b", "c"], after=2, how="reset"))
 
@@ -191,7 +192,7 @@ def test_a_response_that_was_read_has_no_hold_on_the_next(fault_server: Any):
     assert json.loads(run(fault_server.url, use))["model"] == "m"
 
 
-def test_an_abandoned_answer_closes_its_connection(faults: Any, fault_server: Any):
+def test_an_abandoned_answer_closes_its_connection(fault_server: Any):
     fault_server.always(faults.stream(["a"] * 50, delay_s=0.01))
 
     async def use(upstream: Upstream) -> int:

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from click.testing import CliRunner
 
+import fault_server as faults
 from router.cli import main
 
 CHAT = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
@@ -72,7 +73,6 @@ def test_answers_under_way_are_finished(
     serve_process: Callable[..., Any],
     rules: Path,
     fault_server: Any,
-    faults: Any,
     workers: str,
     wait_until: Callable[..., None],
 ):
@@ -95,9 +95,7 @@ def test_answers_under_way_are_finished(
     assert serving.wait()[0] == 0
 
 
-def test_there_is_a_deadline(
-    serve_process: Callable[..., Any], rules: Path, fault_server: Any, faults: Any
-):
+def test_there_is_a_deadline(serve_process: Callable[..., Any], rules: Path, fault_server: Any):
     fault_server.always(faults.stream(["a"] * 1_000, delay_s=0.05))
     serving = serve_process(str(rules), "--upstream", fault_server.url, "--drain", "1")
     failed: list[Exception] = []

@@ -1,10 +1,7 @@
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -65,30 +62,6 @@ class Importing:
         assert not job.out.exists()
         assert [p.name for p in self.folder.iterdir() if ".part" in p.name] == []
         return str(error.value)
-
-
-def _beside(name: str) -> ModuleType:
-    """Import a module beside this file: the folder is no package."""
-    known = f"wattroute_importers_{name}"
-    spec = importlib.util.spec_from_file_location(known, Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[known] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def hub_server() -> ModuleType:
-    """The module hub_server.py: the hub on loopback."""
-    return _beside("hub_server")
-
-
-@pytest.fixture(scope="session")
-def small_sources() -> ModuleType:
-    """The module small_sources.py: files of published releases, written by hand."""
-    return _beside("small_sources")
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+import hub_server
 from router.errors import ConfigError, DataError, UpstreamError
 from router.training.importers import hub, run_import
 from router.training.importers.hub import HubSource, fetch
@@ -23,7 +24,7 @@ FILES = {
 
 
 @pytest.fixture
-def server(hub_server: Any) -> Iterator[Any]:
+def server() -> Iterator[Any]:
     with hub_server.HubServer({"own/data": FILES}, closed=("own/closed",)) as running:
         yield running
 

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+import small_sources
 from router.training.importers.routerbench import prompt_text
 
 LONG = "question,llm,score,n,kind\nWhy?,small,2,10,a\nWhy?,large,10,,a\nHow?,small,7.5,30,b\n"
@@ -214,7 +215,7 @@ def test_files_that_are_no_tables(importing, write, name: str, content: bytes, r
     assert reason in said
 
 
-def test_embedllm(importing, write, small_sources):
+def test_embedllm(importing, write):
     path = write("train.csv", small_sources.EMBEDLLM)
     rows = importing.rows("embedllm", path)
     assert [(r["prompt_id"], r["model"], r["quality"], r["task"]) for r in rows] == [
@@ -227,7 +228,7 @@ def test_embedllm(importing, write, small_sources):
     assert "there is no column 'prompt_id': a table of EmbedLLM has it" in said
 
 
-def test_routellm(importing, write, small_sources):
+def test_routellm(importing, write):
     strong, weak = small_sources.STRONG, small_sources.WEAK
     for name, text in small_sources.ROUTELLM.items():
         write(f"r/{name}", text)
@@ -285,7 +286,7 @@ def test_prompts_of_routerbench(cell: Any, prompt: str):
     assert prompt_text(cell) == prompt
 
 
-def test_llmrouterbench(importing, write, small_sources):
+def test_llmrouterbench(importing, write):
     result_file = small_sources.llmrouterbench_file
     folder = write("bench/aime/test/m/aime-test-m-20260102_000000.json", result_file()).parent
     write("bench/aime/test/m/aime-test-m-20260101_000000.json", result_file(records=[{}, {}]))
@@ -320,12 +321,12 @@ def test_llmrouterbench(importing, write, small_sources):
         ({"records": []}, "there is no graded answer to import"),
     ],
 )
-def test_bad_result_files(importing, write, small_sources, changes: dict[str, Any], reason: str):
+def test_bad_result_files(importing, write, changes: dict[str, Any], reason: str):
     path = write("aime-test-m.json", small_sources.llmrouterbench_file(**changes))
     assert reason in importing.fails("llmrouterbench", path)
 
 
-def test_files_that_are_no_result_files(importing, write, small_sources):
+def test_files_that_are_no_result_files(importing, write):
     said = importing.fails("llmrouterbench", write("aime-test-m.json", "{}"))
     assert "it needs model_name, dataset_name and records" in said
     cut = write("aime-test-m.json", small_sources.llmrouterbench_file()[:-9])

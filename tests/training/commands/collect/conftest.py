@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+import fault_server as faults
 from router.cli import main
 
 SMALL, LARGE = "gemma-3-4b", "llama-3.3-70b"
@@ -23,7 +24,7 @@ N_PROMPTS = 60
 
 
 @pytest.fixture
-def server(faults: Any) -> Iterator[Any]:
+def server() -> Iterator[Any]:
     """Adds two numbers; which ones a model gets wrong its text decides; some are cut off."""
 
     def reply(connection: Any, request: Any) -> None:

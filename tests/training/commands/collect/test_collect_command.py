@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+import fault_server as faults
 from router.training.ingest import load_runs
 
 SMALL, LARGE = "gemma-3-4b", "llama-3.3-70b"
@@ -154,7 +155,7 @@ def test_a_pair_is_judged_in_both_orders(here: Any):
     assert told["complete"]
 
 
-def test_a_judge_without_a_verdict_leaves_no_grade(here: Any, faults: Any):
+def test_a_judge_without_a_verdict_leaves_no_grade(here: Any):
     here.collect()
     here.server.always(faults.answer("I would rather not."), model="shy")
     more = ("--grader", "judge:model=shy", "--base-url", f"shy={here.server.url}")
@@ -196,7 +197,7 @@ def test_anchors_are_a_stable_choice(here: Any):
     assert again["n_asked"] == 0
 
 
-def test_a_refused_key_is_one_line(here: Any, faults: Any):
+def test_a_refused_key_is_one_line(here: Any):
     here.server.always(faults.status(401, {"error": {"message": "bad key"}}))
     result = here.collect(code=2)
     assert result.stderr.splitlines()[-1] == "error: bad key"
