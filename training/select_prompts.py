@@ -1,12 +1,16 @@
 """Choosing the prompts that are most worth grading.
 
-Each prompt is chosen so that, once it is graded, the expected qualities of all prompts are least
-uncertain in the mean (Cohn, "Neural network exploration using optimal experiment design", 1996;
+Every other prompt is chosen so that, once it is graded, the expected qualities of all prompts are
+least uncertain in the mean (Cohn, "Neural network exploration using optimal experiment design", 1996;
 for Gaussian processes Seo et al., "Gaussian process regression: active data selection and test
 point rejection", IJCNN 2000). The process is the one that adds a model to a router: the router's
 latents, as far as its models differ in them, and similarity of the features. So kinds of prompts
 are covered, common ones first, and within them the prompts on which models part ways. Without a
 router the features alone decide.
+
+The others are drawn at random. What is chosen for what it tells is extreme, and a fit to extremes
+is off for the bulk of the prompts wherever its assumptions are not quite right (Bach, "Active
+learning for misspecified generalized linear models", NIPS 2006).
 """
 
 from __future__ import annotations
@@ -46,7 +50,8 @@ class Selection:
     Attributes
     ----------
     index : ndarray of shape (n,)
-        Their positions among the candidates, the most informative first.
+        Their positions among the candidates: the most informative one first, then one that is
+        drawn at random, then the most informative one beside these, and so on.
     uncertainty : ndarray of shape (n,)
         Mean variance of the expected qualities that is left once this prompt and those before it
         are graded, relative to nothing graded.
@@ -80,7 +85,8 @@ def select_prompts(
     graded : array-like of shape (n_candidates,), optional
         Which candidates are graded already; they are taken into account and not chosen.
     seed : int
-        Seed of the sample where there are more than 4,000 candidates.
+        Seed of what is drawn at random: every other prompt, and the candidates themselves where
+        there are more than 4,000.
 
     Returns
     -------
@@ -107,7 +113,8 @@ def select_prompts(
         )
     with threadpool_limits(1):
         covariance = _covariance(feature_rows(features, rows), artifact)
-        chosen, left = _greedy(covariance, n, done[rows])
+        luck = np.random.default_rng([seed, 1]).permutation(len(rows))
+        chosen, left = _alternate(covariance, n, done[rows], luck)
     return Selection(rows[chosen].astype(np.int64), left)
 
 
@@ -154,19 +161,25 @@ def _scaled(kernel: _Array) -> _Array:
     return (kernel / max(mean, 1e-12)).astype(np.float32)
 
 
-def _greedy(
-    covariance: _Array, n: int, graded: NDArray[np.bool_]
+def _alternate(
+    covariance: _Array, n: int, graded: NDArray[np.bool_], luck: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], _Floats]:
-    """Condition on the graded prompts, then on n more, each the one that helps most."""
+    """Condition on the graded prompts, then on n more: the one that helps most and the next drawn.
+
+    `luck` is the order in which prompts are drawn.
+    """
     before = float(np.trace(covariance))
     for j in np.flatnonzero(graded):
         _condition(covariance, int(j))
     free = ~graded
     chosen, left = np.empty(n, np.int64), np.empty(n)
     for i in range(n):
-        explained = np.einsum("ij,ij->j", covariance, covariance)
-        helped = explained / (np.diag(covariance) + _NOISE)
-        chosen[i] = np.where(free, helped, -1.0).argmax()
+        if i % 2:
+            chosen[i] = luck[free[luck].argmax()]
+        else:
+            explained = np.einsum("ij,ij->j", covariance, covariance)
+            helped = explained / (np.diag(covariance) + _NOISE)
+            chosen[i] = np.where(free, helped, -1.0).argmax()
         free[chosen[i]] = False
         _condition(covariance, int(chosen[i]))
         left[i] = float(np.trace(covariance)) / before

@@ -94,8 +94,8 @@ def select_prompts(
 
     With the folder of a router first, for a model that is to be added to it; without, for a
     router that is to be trained from nothing. Candidates are the prompts of runs, or of JSONL
-    files with the field prompt that need no grades. The most informative prompt comes first, so
-    that the first 100 are also a good choice of 100.
+    files with the field prompt that need no grades. The most informative prompt comes first, and
+    every other one is drawn at random, so that the first 100 are also a good choice of 100.
     """
     say = progress_printer()
     if out is not None and Path(out).suffix not in (*_TEXT_SUFFIXES, ".csv"):
