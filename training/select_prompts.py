@@ -1,12 +1,12 @@
 """Choosing the prompts that are most worth grading.
 
 Every other prompt is chosen so that, once it is graded, the expected qualities of all prompts are
-least uncertain in the mean (Cohn, "Neural network exploration using optimal experiment design", 1996;
-for Gaussian processes Seo et al., "Gaussian process regression: active data selection and test
-point rejection", IJCNN 2000). The process is the one that adds a model to a router: the router's
-latents, as far as its models differ in them, and similarity of the features. So kinds of prompts
-are covered, common ones first, and within them the prompts on which models part ways. Without a
-router the features alone decide.
+least uncertain in the mean (Cohn, "Neural network exploration using optimal experiment design",
+1996; for Gaussian processes Seo et al., "Gaussian process regression: active data selection and
+test point rejection", IJCNN 2000). The process is the one that adds a model to a router: the
+router's latents, as far as its models differ in them, and similarity of the features. So kinds of
+prompts are covered, common ones first, and within them the prompts on which models part ways.
+Without a router the features alone decide.
 
 The others are drawn at random. What is chosen for what it tells is extreme, and a fit to extremes
 is off for the bulk of the prompts wherever its assumptions are not quite right (Bach, "Active
