@@ -85,7 +85,7 @@ Examples:
 @click.option("--max-requests", type=click.IntRange(min=0), help="Budget of the whole folder.")
 @click.option("--max-energy", type=click.FloatRange(min=0), metavar="JOULES", help="The same in J.")
 @click.option("--pool", "pool_file", metavar="POOL.toml", help="Joules per token of the models.")
-@click.option("--anchors", type=click.IntRange(min=1), help="Ask this many prompts that tell most.")
+@click.option("--anchors", type=click.IntRange(min=1), help="Ask only so many of the prompts.")
 @click.option("--adaptive", is_flag=True, help="Leave out what smaller models' answers tell.")
 @click.option("--error-budget", default=0.1, show_default=True, help="Of --adaptive: wrongly told.")
 @click.option("--audit", default=0.1, show_default=True, help="Of --adaptive: share always asked.")
