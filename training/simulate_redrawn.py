@@ -7,9 +7,12 @@ router is trained on the new grades (parametric bootstrap: Efron and Tibshirani,
 to the Bootstrap", 1993, chapter 6). Three figures come of it: that of the router on the real
 grades, that of the second router on the new ones, and that of a router which need not learn
 because it knows the probabilities. What lies between the last two is the price of learning from so
-many grades. The second is a bound for hopes rather than for routers: what can be known of a prompt
-in this world is what the features can express, and chance patterns in the first router's
-expectations are real there. Models outside the pool have no part in the second router.
+many grades.
+
+The world of the second router is a friendly one: the features hold all that can be known of a
+prompt, and chance patterns in the first router's expectations are real. A router that does as well
+on the real grades lacks grades or features rather than a better way to learn. Models outside the
+pool have no part in it.
 """
 
 from __future__ import annotations
