@@ -28,6 +28,16 @@ class Interval:
     low: float
     high: float
 
+    def ends(self, digits: int) -> str:
+        """Return both ends in words, with so many decimals; nothing where they are unknown.
+
+        Examples
+        --------
+        >>> Interval(0.5, 0.41, 0.59).ends(1)
+        '0.4 to 0.6'
+        """
+        return "" if np.isnan(self.low) else f"{self.low:.{digits}f} to {self.high:.{digits}f}"
+
 
 def interval95(values: ArrayLike) -> Interval:
     """Mean and 95 % interval by Student's t distribution.

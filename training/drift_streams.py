@@ -134,11 +134,12 @@ class StreamOutcomes:
         1993, chapter 8).
         """
         ordered = sorted(self.delays)
-        if len(self.parts) > 1:
+        routers = [part.delays for part in self.parts if part.delays]
+        if len(routers) > 1:
             rng = np.random.default_rng(0)
-            drawn = rng.integers(0, len(self.parts), (_BOOTSTRAPS, len(self.parts)))
+            drawn = rng.integers(0, len(routers), (_BOOTSTRAPS, len(routers)))
             medians = sorted(
-                _middle(sorted(d for i in row for d in self.parts[i].delays))
+                _middle(sorted(delay for i in row for delay in routers[i]))
                 for row in drawn.tolist()
             )
             return _middle(ordered), medians[_BOOTSTRAPS // 40], medians[-1 - _BOOTSTRAPS // 40]

@@ -267,9 +267,9 @@ def _render(table: AdditionTable, summaries: dict[str, list[dict[str, Any]]]) ->
                         row["n"],
                         chosen,
                         f"{full.mean:.2f}",
-                        _ends(full, 2),
+                        full.ends(2),
                         f"{told.mean:.2f}",
-                        _ends(told, 2),
+                        told.ends(2),
                         f"{row[chosen]['reached']} of {row['n_models']}",
                         f"{row[chosen]['total'].mean:.2f}",
                     )
@@ -280,9 +280,9 @@ def _render(table: AdditionTable, summaries: dict[str, list[dict[str, Any]]]) ->
                     name,
                     row["n"],
                     f"{gain.mean:+.3f}",
-                    _ends(gain, 3),
+                    gain.ends(3),
                     f"{brier.mean:+.4f}",
-                    _ends(brier, 4),
+                    brier.ends(4),
                 )
             )
     models = [
@@ -328,12 +328,6 @@ def _of_model(table: AdditionTable, pool: str, model: str) -> tuple[float, ...]:
     )
     gains = (table.grid((pool,), middle, c, lambda a: a.gain)[place].mean() for c in _CHOSEN)
     return tuple(float(value) for value in (*yardsticks, *gains))
-
-
-def _ends(interval: Interval, digits: int) -> str:
-    if np.isnan(interval.low):
-        return ""
-    return f"{interval.low:.{digits}f} to {interval.high:.{digits}f}"
 
 
 if __name__ == "__main__":

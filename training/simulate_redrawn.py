@@ -2,12 +2,12 @@
 
 ``python -m router.training.simulate_redrawn POOL.toml...`` trains a router on each split of the
 benchmark protocol and takes the probabilities that it then expects of every prompt and model, out
-of fold on the training prompts, for the truth: all grades are drawn anew from them, and a second
-router is trained on the new grades (parametric bootstrap: Efron and Tibshirani, "An Introduction
-to the Bootstrap", 1993, chapter 6). Three figures come of it: that of the router on the real
-grades, that of the second router on the new ones, and that of a router which need not learn
-because it knows the probabilities. What lies between the last two is the price of learning from so
-many grades.
+of fold on the training prompts, for the truth: all grades are drawn anew from them, each right or
+wrong, and a second router is trained on the new grades (parametric bootstrap: Efron and
+Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 6). Three figures come of it: that of
+the router on the real grades, that of the second router on the new ones, and that of a router
+which need not learn because it knows the probabilities. What lies between the last two is the
+price of learning from so many grades.
 
 The world of the second router is a friendly one: the features hold all that can be known of a
 prompt, and chance patterns in the first router's expectations are real. A router that does as well
@@ -176,8 +176,7 @@ def _render(found: Sequence[tuple[str, Sequence[Redrawn]]]) -> str:
         cells = [name]
         for figure in ("real", "redrawn", "known"):
             values = interval95([getattr(row, figure) for row in rows])
-            ends = f"{values.low:.3f} to {values.high:.3f}" if len(rows) > 1 else ""
-            cells += [f"{values.mean:.3f}", ends]
+            cells += [f"{values.mean:.3f}", values.ends(3)]
         table.append(cells)
     headers = ("pool", "real grades", "95 %", "redrawn", "95 %", "known", "95 %")
     return render_table(headers, table, "<>>>>>>")

@@ -346,6 +346,21 @@ def test_recurring_figures_agree(figure: str):
         assert found <= readme, page
 
 
+def test_what_a_new_model_gains_is_that_of_its_page():
+    (shown,) = re.findall(
+        r"with 200 the router reaches ([\d.]+) \[([\d.]+), ([\d.]+)\] of the gain of full data",
+        docs_text.read_page("README.md").replace("\n", " "),
+    )
+    (table,) = (
+        t
+        for t in docs_text.tables_of("docs/add-a-model.md")
+        if t[0][:2] == ["prompts", "ZeroEval, random"]
+    )
+    column = table[0].index("all 18 models, random")
+    (cell,) = (row[column] for row in table if row[0] == "200")
+    assert cell == "{} ({} to {})".format(*shown)
+
+
 def test_errors_of_the_energy_formula_are_those_of_the_command():
     (table,) = (t for t in docs_text.tables_of("docs/energy.md") if t[0][:2] == ["group", "n"])
     found = {group.name: group.statistics() for group in validate()}

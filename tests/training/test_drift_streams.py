@@ -156,4 +156,6 @@ def test_streams_of_several_routers_count_as_one_set_with_intervals_over_routers
     assert both.named == (250, 8)
     assert (both.n_streams, both.change) == (300, change)
     assert StreamOutcomes.together([slow]).median_delay == slow.median_delay
+    silent = StreamOutcomes(change, 100, 100, ())
+    assert StreamOutcomes.together([quick, silent, slow, quick]).median_delay == both.median_delay
     assert StreamOutcomes.together([slow]).false_alarms == slow.false_alarms

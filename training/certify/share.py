@@ -190,8 +190,7 @@ def _rows(cells: Sequence[ShareCell]) -> list[tuple[str, ...]]:
         here = [cell for cell in cells if (cell.share, cell.bar) == (share, bar)]
         energy = interval95([cell.energy for cell in here])
         n, quality, own = np.mean([(c.n_calibration, c.quality, c.own) for c in here], 0).tolist()
-        ends = "" if np.isnan(energy.low) else f"{energy.low:.3f} to {energy.high:.3f}"
-        first = (f"{share:g}", f"{n:,.0f}", f"{bar:g}", f"{energy.mean:.3f}", ends)
+        first = (f"{share:g}", f"{n:,.0f}", f"{bar:g}", f"{energy.mean:.3f}", energy.ends(3))
         rows.append((*first, f"{quality:.3f}", f"{own:.3f}"))
     return rows
 
