@@ -177,6 +177,7 @@ def feature_rows(features: Features, index: ArrayLike) -> Features:
     entries = np.repeat(starts - indptr[:-1], counts) + np.arange(indptr[-1])
     return Features(
         dense=features.dense[rows],
+        profile=features.profile[rows],
         indptr=indptr,
         indices=features.indices[entries],
         values=features.values[entries],

@@ -1,4 +1,4 @@
-"""Features of prompts: embedding, statistics of the text, hashed n-grams.
+"""Features of prompts: embedding, statistics and profile of the text, hashed n-grams.
 
 Training and serving call the same extractor. Its fingerprint goes into the artifact, so that
 a router is never scored on features other than those it learned from.
@@ -20,11 +20,12 @@ from router.errors import ConfigError
 from router.messages import Prompt, PromptText, prompt_text
 from router.ngrams import HashedNgrams
 from router.textcap import cap_prompt
+from router.textprofile import PROFILE_NAMES, text_profile
 from router.textstats import STATISTIC_NAMES, text_statistics
 
 __all__ = ["FeatureExtractor", "FeatureSpec", "Features", "prompt_texts"]
 
-_CODE_VERSION = 1
+_CODE_VERSION = 2
 _CHUNK_ROWS = 1024
 _PROBES: tuple[Prompt, ...] = (
     "Why is the sky blue?",
@@ -129,6 +130,8 @@ class Features:
     ----------
     dense : ndarray of shape (n, n_dense)
         float32: the embedding, then the statistics, not standardised.
+    profile : ndarray of shape (n, n_profile)
+        float32: the profile of the text, as :func:`router.textprofile.text_profile` gives it.
     indptr, indices, values : ndarray
         The n-grams as a sparse matrix (CSR) of shape (n, n_columns): int64, int32, float32.
     n_columns : int
@@ -138,6 +141,7 @@ class Features:
     """
 
     dense: NDArray[np.float32]
+    profile: NDArray[np.float32]
     indptr: NDArray[np.int64]
     indices: NDArray[np.int32]
     values: NDArray[np.float32]
@@ -224,12 +228,15 @@ class FeatureExtractor:
         n, width = len(prompts), self.n_embedding
         given = None if embeddings is None else self._checked(embeddings, n)
         dense = np.empty((n, width + len(STATISTIC_NAMES)), np.float32)
+        profile = np.empty((n, len(PROFILE_NAMES)), np.float32)
         indptr = np.zeros(n + 1, np.int64)
         indices: list[NDArray[np.int32]] = []
         values: list[NDArray[np.float32]] = []
         for start in range(0, n, _CHUNK_ROWS):
             stop = min(start + _CHUNK_ROWS, n)
-            texts = [self._text(prompts[i], i, dense[i, width:]) for i in range(start, stop)]
+            texts = [
+                self._text(prompts[i], i, dense[i, width:], profile[i]) for i in range(start, stop)
+            ]
             dense[start:stop, :width] = (
                 self.encoder.encode(texts) if given is None else given[start:stop]
             )
@@ -241,6 +248,7 @@ class FeatureExtractor:
                 progress(stop, n)
         return Features(
             dense=dense,
+            profile=profile,
             indptr=indptr,
             indices=_joined(indices, np.int32),
             values=_joined(values, np.float32),
@@ -267,16 +275,24 @@ class FeatureExtractor:
             digest.update(json.dumps([_CODE_VERSION, settings], sort_keys=True).encode())
             digest.update(self.encoder.fingerprint().encode())
             digest.update(_rounded(probes.dense))
+            digest.update(_rounded(probes.profile))
             digest.update(probes.indptr.astype("<i8").tobytes())
             digest.update(probes.indices.astype("<i4").tobytes())
             digest.update(_rounded(probes.values))
             self._fingerprint = digest.hexdigest()
         return self._fingerprint
 
-    def _text(self, prompt: Prompt | PromptText, i: int, statistics: NDArray[np.float32]) -> str:
+    def _text(
+        self,
+        prompt: Prompt | PromptText,
+        i: int,
+        statistics: NDArray[np.float32],
+        profile: NDArray[np.float32],
+    ) -> str:
         whole = prompt if isinstance(prompt, PromptText) else _numbered(prompt, i)
         capped = cap_prompt(whole, self.spec.max_chars)
         statistics[:] = text_statistics(whole, capped)
+        profile[:] = text_profile(capped)
         return capped
 
     def _checked(self, embeddings: ArrayLike, n: int) -> NDArray[np.float32]:

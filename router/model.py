@@ -25,6 +25,7 @@ from router.scoring import (
     widened,
     within,
 )
+from router.trees import TreeEnsemble, n_inputs, tree_inputs
 
 __all__ = ["NeighbourHead", "QualityLink", "RouterModel", "Scores"]
 
@@ -195,6 +196,8 @@ class RouterModel:
     cluster_centres, cluster_values : ndarray
         Centres (n_clusters, n_features) and their contributions (n_clusters, n_latents); no rows
         where no cluster head is used.
+    trees : TreeEnsemble, optional
+        Trees; None where none are used.
     links : tuple of QualityLink
         From latents to qualities.
     token_factor : ndarray of shape (n_models,)
@@ -212,6 +215,7 @@ class RouterModel:
     neighbours: NeighbourHead | None
     cluster_centres: _Array
     cluster_values: _Array
+    trees: TreeEnsemble | None
     links: tuple[QualityLink, ...]
     token_factor: _Floats
     token_limit: _Floats
@@ -268,6 +272,8 @@ class RouterModel:
         if len(self.cluster_centres):
             cluster = cluster_of(scaled, self.cluster_centres, self._cluster_squares)
             latent += self.cluster_values[cluster]
+        if self.trees is not None:
+            latent += self.trees.latent(tree_inputs(features))
         return latent
 
     def score(self, features: Features, characters: _Floats) -> Scores:
@@ -314,6 +320,9 @@ class RouterModel:
             arrays["neighbour_counts"] = np.array(self.neighbours.neighbours, np.int64)
             arrays["neighbour_bank"] = self.neighbours.bank
             arrays["neighbour_values"] = np.stack(self.neighbours.values)
+        if self.trees is not None:
+            stored = self.trees.to_arrays().items()
+            arrays.update((f"trees_{name}", value) for name, value in stored)
         for i, link in enumerate(self.links):
             arrays[f"link_{i}_coefficients"] = link.coefficients
             arrays[f"link_{i}_intercept"] = link.intercept
@@ -362,6 +371,18 @@ class RouterModel:
                 stored("neighbour_bank", single, n_bank, n_features),
                 tuple(values),
             )
+        trees = None
+        if "trees_roots" in arrays:
+            split = int(arrays["scaler_n_embedding"])
+            trees = TreeEnsemble.from_arrays(
+                {
+                    name.removeprefix("trees_"): array
+                    for name, array in arrays.items()
+                    if name.startswith("trees_")
+                },
+                n_inputs(split, n_features - split),
+                n_latents,
+            )
         logistic = stored("link_logistic", np.bool_, n_links).tolist()
         weight = stored("link_weight", double, n_links).tolist()
         links = []
@@ -385,6 +406,7 @@ class RouterModel:
             neighbours=neighbours,
             cluster_centres=stored("cluster_centres", single, n_clusters, n_features),
             cluster_values=stored("cluster_values", single, n_clusters, n_latents),
+            trees=trees,
             links=tuple(links),
             token_factor=stored("token_factor", double, n_models),
             token_limit=stored("token_limit", double, n_models),
@@ -399,6 +421,7 @@ def _rows(features: Features, part: slice) -> Features:
     return replace(
         features,
         dense=features.dense[part],
+        profile=features.profile[part],
         indptr=bounds - bounds[0],
         indices=features.indices[entries],
         values=features.values[entries],

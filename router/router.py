@@ -490,6 +490,7 @@ def _rows(features: Features) -> Iterator[Features]:
         yield replace(
             features,
             dense=features.dense[i : i + 1],
+            profile=features.profile[i : i + 1],
             indptr=features.indptr[i : i + 2] - start,
             indices=features.indices[start:stop],
             values=features.values[start:stop],

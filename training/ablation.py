@@ -61,7 +61,10 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
     tuple of Variant
         From features to the dial.
     """
-    ridges = tuple(family for family in FAMILIES if family.startswith("ridge"))
+
+    def without(head: str) -> FitOptions:
+        return FitOptions(heads=tuple(name for name in DEFAULT_HEADS if name != head))
+
     blocks = (
         Variant(f"without {block}", FitOptions(blocks=tuple(b for b in BLOCKS if b != block)))
         for block in BLOCKS
@@ -74,7 +77,9 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
     return (
         *blocks,
         Variant("with neighbours", FitOptions(heads=(*DEFAULT_HEADS, "neighbours"))),
-        Variant("without clusters", FitOptions(heads=ridges)),
+        Variant("without clusters", without("clusters")),
+        Variant("without trees", without("trees")),
+        Variant("trees alone", FitOptions(heads=("trees",))),
         Variant("neighbours and clusters alone", FitOptions(heads=("neighbours", "clusters"))),
         *one_stack,
         Variant("without models outside the pool", FitOptions(extra_models=False)),

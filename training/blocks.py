@@ -90,6 +90,7 @@ def ngram_matrix(scaler: BlockScaler, features: Features) -> sparse.csr_matrix:
         rows = replace(
             features,
             dense=features.dense[start : start + _CHUNK_ROWS],
+            profile=features.profile[start : start + _CHUNK_ROWS],
             indptr=ends - ends[0],
             indices=features.indices[part],
             values=features.values[part],

@@ -11,9 +11,16 @@ from numpy.typing import NDArray
 from router.blocks import BlockScaler
 from router.model import NeighbourHead, QualityLink, RouterModel
 from router.recalibration import Recalibration
-from router.training.heads import ClusterTable, FittedHead, LinearWeights, NeighbourTable
+from router.training.heads import (
+    ClusterTable,
+    FittedHead,
+    LinearWeights,
+    NeighbourTable,
+    TreeTable,
+)
 from router.training.lengths import FittedLengths
 from router.training.stacking import FittedStack
+from router.trees import TreeEnsemble
 
 __all__ = ["collapse"]
 
@@ -96,6 +103,7 @@ def collapse(
     looked_up: list[tuple[NeighbourTable, _Array]] = []
     centres = np.zeros((0, scaled.shape[1]), np.float32)
     cluster_values = np.zeros((0, intercept.size), np.float32)
+    trees: TreeEnsemble | None = None
     for c, head in enumerate(heads):
         if not any(rotation.weights[c].any() for rotation in rotations):
             continue
@@ -109,6 +117,8 @@ def collapse(
         elif isinstance(head, ClusterTable):
             centres = head.centres
             cluster_values = rotate(c, head.values).astype(np.float32)
+        elif isinstance(head, TreeTable):
+            trees = _trees(head, rotate(c, head.values))
     return RouterModel(
         scaler=scaler,
         dense_weights=dense.astype(np.float32),
@@ -117,6 +127,7 @@ def collapse(
         neighbours=_neighbours(looked_up, scaled),
         cluster_centres=centres,
         cluster_values=cluster_values,
+        trees=trees,
         links=tuple(_links(kept, shares, total)),
         token_factor=lengths.factor,
         token_limit=lengths.limit,
@@ -134,6 +145,20 @@ def _neighbours(
         tuple(table.neighbours for table, _ in looked_up),
         scaled[looked_up[0][0].rows],
         tuple(values for _, values in looked_up),
+    )
+
+
+def _trees(head: TreeTable, values: _Floats) -> TreeEnsemble:
+    return TreeEnsemble(
+        roots=head.roots,
+        column=head.column,
+        threshold=head.threshold,
+        left=head.left,
+        row=head.row,
+        # as the artifact stores them
+        values=values.astype(np.float16).astype(np.float32),
+        mean=(head.share @ values).astype(np.float32),
+        depth=head.depth,
     )
 
 

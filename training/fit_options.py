@@ -23,7 +23,7 @@ class FitOptions:
     Attributes
     ----------
     blocks : tuple of str
-        Feature blocks, of :data:`router.training.blocks.BLOCKS`.
+        Feature blocks of all heads but the trees, of :data:`router.training.blocks.BLOCKS`.
     heads : tuple of str
         Families of candidate heads, of :data:`router.training.heads.FAMILIES`.
     stacks : tuple of str or None

@@ -1,9 +1,8 @@
 """Candidate heads: simple learners from one prompt's features to many targets.
 
 All candidates predict all targets (the quality of every model, the logarithm of every answer
-length) and are linear in the targets. That makes the stacking of :mod:`router.training.stacking`
-exact in any rotation of the targets, and lets the ridge candidates collapse into one weight
-matrix for serving.
+length), and stacking rotates what they predict. Ridge candidates collapse into one weight matrix
+for serving; leaves and clusters keep what they add to the latents.
 """
 
 from __future__ import annotations
@@ -16,12 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.cluster import KMeans
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from router.blocks import BlockScaler
 from router.features import Features
 from router.scoring import cluster_of, neighbour_weights, squared_norms
 from router.training.blocks import ngram_matrix
+from router.trees import LEAF_THRESHOLD, tree_inputs
 
 __all__ = [
     "FAMILIES",
@@ -31,13 +33,14 @@ __all__ = [
     "LinearWeights",
     "NeighbourTable",
     "TrainingBlocks",
+    "TreeTable",
 ]
 
 _Array = NDArray[np.float32]
 _Index = NDArray[np.int64]
 
 _VIEWS = ("ngrams", "dense", "mixed")
-FAMILIES = (*(f"ridge_{view}" for view in _VIEWS), "neighbours", "clusters")
+FAMILIES = (*(f"ridge_{view}" for view in _VIEWS), "neighbours", "clusters", "trees")
 _PENALTIES = (0.7, 4.0, 24.0, 150.0)
 _NEIGHBOURS = (30, 120)
 _MAX_BANK = 2048
@@ -49,6 +52,12 @@ _PRIMAL_ROWS = 4096
 _BIAS = 1.0
 _CHUNK_ROWS = 1024
 _CLUSTER_SHRINKAGE = 10.0
+_TREES = 60
+_MAX_LEAVES = 256
+_LEAF_PROMPTS = 4
+_MAX_DEPTH = 16
+_SPLIT_COLUMNS = 0.8
+_MAX_TREE_ROWS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +86,25 @@ class ClusterTable:
     values: _Array
 
 
-FittedHead = LinearWeights | NeighbourTable | ClusterTable
+@dataclass(frozen=True, slots=True)
+class TreeTable:
+    """A head that averages the leaves which a prompt comes to in several trees.
+
+    The arrays are those of :class:`router.trees.TreeEnsemble`, with targets for latents;
+    `share` is the share of the training prompts in each leaf, over all trees.
+    """
+
+    roots: NDArray[np.int32]
+    column: NDArray[np.int32]
+    threshold: _Array
+    left: NDArray[np.int32]
+    row: NDArray[np.int32]
+    values: _Array
+    share: _Array
+    depth: int
+
+
+FittedHead = LinearWeights | NeighbourTable | ClusterTable | TreeTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +119,24 @@ class TrainingBlocks:
         Embedding and statistics: the space of neighbours and clusters.
     ngrams : sparse matrix of shape (n, n_columns)
         The weighted n-gram block.
+    inputs : ndarray of shape (n, n_inputs)
+        What trees read, as :func:`router.trees.tree_inputs` returns it.
     """
 
     dense: _Array
     scaled: _Array
     ngrams: sparse.csr_matrix
+    inputs: _Array
 
     @classmethod
     def build(cls, scaler: BlockScaler, features: Features) -> TrainingBlocks:
         """Transform the features of the training prompts."""
-        return cls(scaler.dense(features), scaler.scaled(features), ngram_matrix(scaler, features))
+        return cls(
+            dense=scaler.dense(features),
+            scaled=scaler.scaled(features),
+            ngrams=ngram_matrix(scaler, features),
+            inputs=tree_inputs(features),
+        )
 
     def __len__(self) -> int:
         return len(self.dense)
@@ -130,7 +165,7 @@ class HeadBank:
     blocks : TrainingBlocks
         Blocks of all training prompts.
     seed : int
-        Seed of the k-means starts, the neighbour bank and the sketch.
+        Seed of the k-means starts, the neighbour bank, the sketch and the trees.
     families : collection of str
         Which families of candidates take part, of :data:`FAMILIES`.
     """
@@ -147,6 +182,8 @@ class HeadBank:
             self._families.append(_Neighbours(blocks, seed))
         if "clusters" in families:
             self._families.append(_Clusters(blocks, seed))
+        if "trees" in families:
+            self._families.append(_Trees(blocks.inputs, seed))
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -393,3 +430,114 @@ class _FittedClusters:
 
     def export(self) -> FittedHead:
         return ClusterTable(self.centres, self.values)
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """Extremely randomised trees on all targets at once, grown where the error falls most."""
+
+    inputs: _Array
+    seed: int
+    names: tuple[str, ...] = ("trees",)
+
+    def fit(self, rows: _Index, targets: _Array) -> list[_Fitted]:
+        if len(rows) > _MAX_TREE_ROWS:
+            rng = np.random.default_rng(self.seed)
+            rows = np.sort(rng.choice(rows, _MAX_TREE_ROWS, replace=False))
+        y = targets[rows]
+        # A split serves all targets alike, whatever their units.
+        mean, deviation = y.mean(axis=0), y.std(axis=0)
+        deviation[deviation < 1e-6] = 1.0
+        model = ExtraTreesRegressor(
+            _TREES,
+            max_leaf_nodes=_MAX_LEAVES,
+            min_samples_leaf=_LEAF_PROMPTS,
+            max_depth=_MAX_DEPTH,
+            max_features=_SPLIT_COLUMNS,
+            random_state=self.seed,
+        )
+        scaled = (y - mean) / deviation
+        model.fit(self.inputs[rows], scaled if scaled.shape[1] > 1 else scaled.ravel())
+        return [_FittedTrees(self.inputs, model, mean, deviation)]
+
+
+@dataclass(frozen=True, slots=True)
+class _FittedTrees:
+    inputs: _Array
+    model: ExtraTreesRegressor
+    mean: _Array
+    deviation: _Array
+
+    def predict(self, rows: _Index) -> _Array:
+        if not len(rows):
+            return np.zeros((0, self.mean.size), np.float32)
+        found = self.model.predict(self.inputs[rows]).reshape(len(rows), self.mean.size)
+        return np.asarray(found * self.deviation + self.mean, np.float32)
+
+    def export(self) -> FittedHead:
+        trees = [_Tree.of(tree) for tree in self.model.estimators_]
+        nodes = np.cumsum([0, *(len(tree.column) for tree in trees)])
+        leaves = np.cumsum([0, *(len(tree.values) for tree in trees)])
+        values = np.concatenate([tree.values for tree in trees])
+        return TreeTable(
+            roots=nodes[:-1].astype(np.int32),
+            column=np.concatenate([tree.column for tree in trees]).astype(np.int32),
+            threshold=np.concatenate([tree.threshold for tree in trees]),
+            left=_shifted([tree.left for tree in trees], nodes),
+            row=_shifted([tree.row for tree in trees], leaves),
+            values=np.asarray(values * self.deviation + self.mean, np.float32),
+            share=np.asarray(np.concatenate([tree.share for tree in trees]), np.float32)
+            / np.float32(len(trees)),
+            depth=max(tree.depth for tree in trees),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """One tree as arrays, its nodes in the order of their levels.
+
+    So the two children of a node are neighbours. All arrays have an entry a node, but `values`
+    and `share` one a leaf.
+    """
+
+    column: _Index
+    threshold: _Array
+    left: _Index
+    row: _Index
+    values: NDArray[np.float64]
+    share: NDArray[np.float64]
+    depth: int
+
+    @classmethod
+    def of(cls, fitted: DecisionTreeRegressor) -> _Tree:
+        tree = fitted.tree_
+        level = np.zeros(1, np.int64)
+        levels = [level]
+        while (inner := level[tree.children_left[level] >= 0]).size:
+            children = (tree.children_left[inner], tree.children_right[inner])
+            level = np.stack(children, axis=1).ravel()
+            levels.append(level)
+        order = np.concatenate(levels)
+        place = np.empty(len(order), np.int64)
+        place[order] = np.arange(len(order))
+        is_leaf = tree.children_left[order] < 0
+        threshold = np.where(is_leaf, LEAF_THRESHOLD, tree.threshold[order])
+        # an input in single precision is at most a threshold where it is at most its floor
+        floor = threshold.astype(np.float32)
+        below = np.nextafter(floor, np.float32(-np.inf))
+        leaves = order[is_leaf]
+        return cls(
+            column=np.where(is_leaf, 0, tree.feature[order]),
+            threshold=np.where(floor > threshold, below, floor),
+            left=np.where(is_leaf, np.arange(len(order)), place[tree.children_left[order]]),
+            row=np.where(is_leaf, np.cumsum(is_leaf) - 1, 0),
+            values=tree.value[leaves].reshape(len(leaves), -1),
+            share=tree.n_node_samples[leaves] / tree.n_node_samples[0],
+            depth=len(levels) - 1,
+        )
+
+
+def _shifted(parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Join numbers that count from the start of their own part."""
+    shifted = [part + start for part, start in zip(parts, starts[:-1], strict=True)]
+    return np.concatenate(shifted).astype(np.int32)

@@ -39,9 +39,7 @@ from router.features import FeatureExtractor, Features
 from router.messages import prompt_text
 from router.pool import Pool
 from router.training.add_model import AddedModel, add_model
-from router.training.crossfit import CrossFit
-from router.training.fitting import Candidates, fit_candidates, fit_router
-from router.training.heads import ClusterTable, FittedHead, LinearWeights, NeighbourTable
+from router.training.fitting import fit_router
 from router.training.select_prompts import select_prompts
 from router.training.targets import Targets, build_targets
 from router.training.train import assemble
@@ -190,9 +188,6 @@ class LeaveOneOut:
         self._characters = np.array([max(len(prompt_text(p).text), 1) for p in prompts], float)
         extra = matrix.columns(others).rows(index[train]) if others else None
         self._targets = build_targets(self.cells, extra, pool)
-        self._candidates = fit_candidates(
-            self._features, self._targets, self.cells.groups, seed=seed, n_jobs=n_jobs
-        )
         self._reference = reference_model(self.cells.quality, self._energy_j)
         self._goal = np.array(
             [column[:, self._reference].mean() for column in (self._spent, self._quality)]
@@ -326,26 +321,24 @@ class LeaveOneOut:
     def _router(self, models: Sequence[int]) -> Artifact:
         """Train with the grades of some models of the pool."""
         pool = replace(self.pool, models=tuple(self.pool.models[j] for j in models))
-        targets, columns = _without_others(self._targets, models)
+        targets = _without_others(self._targets, models)
         fitted = fit_router(
             self._features,
             targets,
             self.cells.groups,
             self._energy_j[:, list(models)],
             pool,
-            candidates=_of_targets(self._candidates, columns),
             seed=self.seed,
             n_jobs=self._n_jobs,
         )
         return assemble(fitted, targets, pool, self._extractor, {})
 
 
-def _without_others(targets: Targets, models: Sequence[int]) -> tuple[Targets, list[int]]:
-    """Return the targets of some models of the pool, and where they are among the stacked ones."""
-    kept, m, width = list(models), targets.n_models, targets.quality.shape[1]
-    quality = [*kept, *range(m, width)]
-    columns = [*quality, *(width + j for j in kept), width + m]
-    part = replace(
+def _without_others(targets: Targets, models: Sequence[int]) -> Targets:
+    """Return the targets of some models of the pool, and of all models outside it."""
+    kept = list(models)
+    quality = [*kept, *range(targets.n_models, targets.quality.shape[1])]
+    return replace(
         targets,
         quality=targets.quality[:, quality],
         observed=targets.observed[:, quality],
@@ -353,26 +346,3 @@ def _without_others(targets: Targets, models: Sequence[int]) -> tuple[Targets, l
         assumed_tokens=targets.assumed_tokens[kept],
         n_models=len(kept),
     )
-    return part, columns
-
-
-def _of_targets(candidates: Candidates, columns: list[int]) -> Candidates:
-    """Return candidates as if other targets had not been there: each target is fitted alone."""
-    return replace(
-        candidates,
-        fits=tuple(
-            CrossFit(fit.fold, fit.outer[:, :, columns], tuple(i[:, :, columns] for i in fit.inner))
-            for fit in candidates.fits
-        ),
-        heads=tuple(_head_of_targets(head, columns) for head in candidates.heads),
-    )
-
-
-def _head_of_targets(head: FittedHead, columns: list[int]) -> FittedHead:
-    if isinstance(head, LinearWeights):
-        ngrams = None if head.ngrams is None else head.ngrams[:, columns]
-        return LinearWeights(head.dense[:, columns], ngrams, head.intercept[columns])
-    if isinstance(head, NeighbourTable):
-        return replace(head, values=head.values[:, columns])
-    assert isinstance(head, ClusterTable)
-    return replace(head, values=head.values[:, columns])

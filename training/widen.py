@@ -99,6 +99,13 @@ def widen(model: RouterModel, new: NewModel) -> RouterModel:
     if neighbours is not None:
         values = tuple(mixed(v).astype(np.float32) for v in neighbours.values)
         neighbours = NeighbourHead.build(neighbours.neighbours, neighbours.bank, values)
+    trees = model.trees
+    if trees is not None:
+        trees = replace(
+            trees,
+            values=mixed(trees.values).astype(np.float16).astype(np.float32),
+            mean=mixed(trees.mean[None])[0].astype(np.float32),
+        )
     return replace(
         model,
         dense_weights=mixed(model.dense_weights, [c.dense_weights for c in own]).astype(np.float32),
@@ -106,6 +113,7 @@ def widen(model: RouterModel, new: NewModel) -> RouterModel:
         intercept=intercept.astype(np.float32),
         neighbours=neighbours,
         cluster_values=mixed(model.cluster_values).astype(np.float32),
+        trees=trees,
         links=tuple(map(_widened_link, model.links, new.links, range(len(places)))),
         token_factor=np.append(model.token_factor, new.token_factor),
         token_limit=np.append(model.token_limit, new.token_limit),

@@ -120,6 +120,7 @@ def _no_features(n: int) -> Features:
     """Neither method looks at the prompts."""
     return Features(
         dense=np.empty((n, 0), np.float32),
+        profile=np.empty((n, 0), np.float32),
         indptr=np.zeros(n + 1, np.int64),
         indices=np.empty(0, np.int32),
         values=np.empty(0, np.float32),

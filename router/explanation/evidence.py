@@ -178,6 +178,7 @@ def _mean_slope(
         neighbours=None,
         cluster_centres=np.zeros((0, 1 + n_latents), np.float32),
         cluster_values=np.zeros((0, n_latents), np.float32),
+        trees=None,
     )
     places = (np.arange(_N_STEPS) + 0.5) / _N_STEPS
     side = np.hstack([np.zeros((n_latents, 1)), np.eye(n_latents)])
@@ -190,6 +191,7 @@ def _mean_slope(
     )
     features = Features(
         dense=rows.astype(np.float32),
+        profile=np.zeros((len(rows), 0), np.float32),
         indptr=np.zeros(len(rows) + 1, np.int64),
         indices=np.zeros(0, np.int32),
         values=np.zeros(0, np.float32),

@@ -19,6 +19,7 @@ from router.model import RouterModel
 from router.scoring import cluster_of, squared_norms
 from router.textcap import cap_prompt
 from router.textstats import STATISTIC_NAMES
+from router.trees import tree_inputs
 
 __all__ = ["Part", "parts_of"]
 
@@ -34,6 +35,7 @@ _EMBEDDING, _STATISTICS, _WAVES = (
 )
 _WORDS, _CHARACTERS = "words and word pairs", "character n-grams"
 _NEIGHBOURS, _CLUSTER = "similar training prompts", "cluster of prompts"
+_TREES = "size and kind of the text (trees)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +121,9 @@ def parts_of(
         place = cluster_of(np.vstack([scaled, remembered]), model.cluster_centres, squares)
         table = model.cluster_values[place].astype(np.float64)
         parts[_CLUSTER] = Part(table[0], table[1:].mean(axis=0))
+    if model.trees is not None:
+        latent = model.trees.latent(tree_inputs(features))
+        parts[_TREES] = Part(latent[0].astype(np.float64), model.trees.mean.astype(np.float64))
     return parts
 
 

@@ -73,6 +73,7 @@ def _features(kinds: Sequence[int], seed: int = 0) -> Features:
     indices = np.stack([kinds, rng.integers(10, 50, n), np.full(n, 60)], axis=1)
     return Features(
         dense=np.hstack([embedding, statistics]).astype(np.float32),
+        profile=np.stack([kinds, rng.random(n)], axis=1).astype(np.float32),
         indptr=np.arange(0, 3 * n + 1, 3, dtype=np.int64),
         indices=indices.reshape(-1).astype(np.int32),
         values=np.full(3 * n, 1 / np.sqrt(3), np.float32),

@@ -121,11 +121,12 @@ def test_reference_is_the_best_and_of_equals_the_cheapest():
     assert reference_model(quality, np.array([[5.0, 9.0, 1.0]] * 2)) == 0
 
 
-def test_feature_rows_takes_rows_of_both_blocks_in_order(make_features):
+def test_feature_rows_takes_rows_of_all_blocks_in_order(make_features):
     features = make_features([0, 1, 2, 3])
     taken = feature_rows(features, [3, 0, 3])
     assert len(taken) == 3
     np.testing.assert_array_equal(taken.dense, features.dense[[3, 0, 3]])
+    np.testing.assert_array_equal(taken.profile, features.profile[[3, 0, 3]])
     np.testing.assert_array_equal(taken.indptr, [0, 3, 6, 9])
     np.testing.assert_array_equal(taken.indices[:3], features.indices[9:12])
     np.testing.assert_array_equal(taken.indices[3:6], features.indices[:3])

@@ -23,6 +23,9 @@ from router.model import NeighbourHead, QualityLink, RouterModel
 from router.pool import Pool, PoolModel
 from router.recalibration import KNOTS, Recalibration
 from router.router import Router
+from router.textprofile import PROFILE_NAMES
+from router.textstats import STATISTIC_NAMES
+from router.trees import LEAF_THRESHOLD, TreeEnsemble
 
 GOLDEN = ("Why is the sky blue?", "Compute 12 + 34 * 5.", "")
 CARD = "# A small router\n"
@@ -92,10 +95,30 @@ def model(extractor: FeatureExtractor) -> RouterModel:
         ),
         cluster_centres=small(2, n_features),
         cluster_values=small(2, n_latents),
+        trees=two_trees(small(5, n_latents)),
         links=links,
         token_factor=np.array([1.0, 1.1, 1.2]),
         token_limit=np.array([2000.0, 3000.0, 4000.0]),
         recalibration=Recalibration(KNOTS * np.array([[0.9], [1.0], [1.1]])),
+    )
+
+
+def two_trees(values: NDArray[np.float32]) -> TreeEnsemble:
+    """One tree asks for letters and then for digits, the other for the number of words."""
+    letters = len(STATISTIC_NAMES) + PROFILE_NAMES.index("log_count_of_'a'")
+    digits = len(STATISTIC_NAMES) + PROFILE_NAMES.index("most_digits")
+    words = len(STATISTIC_NAMES) + PROFILE_NAMES.index("log_words")
+    last = LEAF_THRESHOLD
+    values = values.astype(np.float16).astype(np.float32)
+    return TreeEnsemble(
+        roots=np.array([0, 5], np.int32),
+        column=np.array([letters, digits, 0, 0, 0, words, 0, 0], np.int32),
+        threshold=np.array([0.5, 1.0, last, last, last, 1.5, last, last], np.float32),
+        left=np.array([1, 3, 2, 3, 4, 6, 6, 7], np.int32),
+        row=np.array([0, 0, 0, 1, 2, 0, 3, 4], np.int32),
+        values=values,
+        mean=values.mean(axis=0),
+        depth=2,
     )
 
 

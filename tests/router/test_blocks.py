@@ -49,6 +49,7 @@ def test_the_features_are_left_alone(scaler: BlockScaler, features: Features):
 def test_outliers_are_clipped(scaler: BlockScaler, features: Features):
     wild = Features(
         np.full((1, scaler.mean.size), 1e30, np.float32),
+        np.zeros((1, 0), np.float32),
         np.zeros(2, np.int64),
         np.empty(0, np.int32),
         np.empty(0, np.float32),

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from router.features import FeatureExtractor, Features
 from router.model import NeighbourHead, RouterModel
+from router.trees import tree_inputs
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,8 @@ def latent_by_hand(model: RouterModel, features: Features) -> NDArray[np.float64
         if len(model.cluster_centres):
             cluster = ((model.cluster_centres - scaled[i]) ** 2).sum(axis=1).argmin()
             latent = latent + model.cluster_values[cluster]
+        if model.trees is not None:
+            latent = latent + model.trees.latent(tree_inputs(features))[i]
         rows.append(latent)
     return np.array(rows)
 
@@ -65,17 +68,20 @@ def test_scores_match_a_plain_computation(
     np.testing.assert_allclose(scores.prompt_tokens, prompt_tokens, rtol=1e-5)
 
 
-@pytest.mark.parametrize("drop", ["neighbours", "clusters", "both", "neither"])
+@pytest.mark.parametrize("drop", ["neighbours", "clusters", "trees", "all", "none"])
 def test_heads_can_be_absent(model: RouterModel, features: Features, drop: str):
-    if drop in {"neighbours", "both"}:
+    if drop in {"neighbours", "all"}:
         model = replace(model, neighbours=None)
-    if drop in {"clusters", "both"}:
+    if drop in {"trees", "all"}:
+        model = replace(model, trees=None)
+    if drop in {"clusters", "all"}:
         centres, values = model.cluster_centres[:0], model.cluster_values[:0]
         model = replace(model, cluster_centres=centres, cluster_values=values)
     np.testing.assert_allclose(model.latent(features), latent_by_hand(model, features), atol=1e-5)
     again = RouterModel.from_arrays(model.to_arrays())
     np.testing.assert_array_equal(again.latent(features), model.latent(features))
-    assert (again.neighbours is None) == (drop in {"neighbours", "both"})
+    assert (again.neighbours is None) == (drop in {"neighbours", "all"})
+    assert (again.trees is None) == (drop in {"trees", "all"})
 
 
 def test_one_prompt_scores_as_in_a_batch(
@@ -153,6 +159,12 @@ def test_a_missing_array_is_named(model: RouterModel, name: str):
         "neighbour_counts",
         "neighbour_bank",
         "neighbour_values",
+        "trees_column",
+        "trees_threshold",
+        "trees_left",
+        "trees_row",
+        "trees_values",
+        "trees_mean",
         "token_limit",
         "link_logistic",
         "link_weight",

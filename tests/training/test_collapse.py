@@ -149,7 +149,7 @@ def test_the_model_scores_what_the_stacks_predict(case: Case):
     check(case, SHARES)
 
 
-@pytest.mark.parametrize("kind", ["neighbours", "clusters", "ridge", "ridge_ngrams"])
+@pytest.mark.parametrize("kind", ["neighbours", "clusters", "trees", "ridge", "ridge_ngrams"])
 def test_candidates_without_weight_are_left_out(case: Case, kind: str):
     rest = case.without(kind)
     assert not np.allclose(rest.expected_quality(SHARES), case.expected_quality(SHARES), atol=1e-3)

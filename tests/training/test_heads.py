@@ -16,6 +16,7 @@ from router.training.heads import (
     LinearWeights,
     NeighbourTable,
     TrainingBlocks,
+    TreeTable,
 )
 
 N, N_SCALED, N_DENSE, N_COLUMNS, N_TARGETS = 90, 6, 14, 300, 4
@@ -27,7 +28,13 @@ def make_blocks(seed: int = 0, n: int = N) -> TrainingBlocks:
     dense = rng.standard_normal((n, N_DENSE)).astype(np.float32) / 3
     ngrams = rng.random((n, N_COLUMNS)) * (rng.random((n, N_COLUMNS)) < 0.05)
     ngrams = sparse.csr_matrix(ngrams.astype(np.float32))
-    return TrainingBlocks(dense, dense[:, :N_SCALED].copy(), ngrams)
+    return TrainingBlocks(dense, dense[:, :N_SCALED].copy(), ngrams, 9 * dense[:, ::-1])
+
+
+def part_of(blocks: TrainingBlocks, rows: np.ndarray) -> TrainingBlocks:
+    return TrainingBlocks(
+        blocks.dense[rows], blocks.scaled[rows], blocks.ngrams[rows], blocks.inputs[rows]
+    )
 
 
 def make_targets(seed: int = 1, n: int = N) -> np.ndarray:
@@ -60,6 +67,8 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
     if isinstance(head, ClusterTable):
         distance = np.square(blocks.scaled[:, None] - head.centres[None]).sum(axis=2)
         return head.values[distance.argmin(axis=1)]
+    if isinstance(head, TreeTable):
+        return np.array([leaf_mean(head, row) for row in blocks.inputs])
     out = []
     for row in blocks.scaled:
         distance = np.square(row - bank[head.rows]).sum(axis=1)
@@ -68,6 +77,18 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
         weight += 0.05 * weight.max() + 1e-6
         out.append(weight @ head.values[nearest] / weight.sum())
     return np.array(out)
+
+
+def leaf_mean(head: TreeTable, inputs: np.ndarray) -> np.ndarray:
+    """Walk down each tree by itself."""
+    leaves = []
+    for root in head.roots:
+        node = root
+        while head.left[node] != node:
+            right = inputs[head.column[node]] > head.threshold[node]
+            node = head.left[node] + int(right)
+        leaves.append(head.values[head.row[node]])
+    return np.mean(leaves, axis=0)
 
 
 def in_primal(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,7 +158,8 @@ def test_exported_heads_predict_what_predict_does(
     rows = np.arange(N)
     (found,) = bank.fit_predict(rows, targets, [rows])
     exported = bank.fit_final(targets)
-    assert {type(head) for head in exported} == {LinearWeights, NeighbourTable, ClusterTable}
+    kinds = {LinearWeights, NeighbourTable, ClusterTable, TreeTable}
+    assert {type(head) for head in exported} == kinds
     for name, head, predicted in zip(bank.names, exported, found, strict=True):
         np.testing.assert_allclose(
             apply(head, blocks, blocks.scaled), predicted, atol=2e-5, err_msg=name
@@ -146,14 +168,13 @@ def test_exported_heads_predict_what_predict_does(
 
 def test_exported_heads_hold_for_new_prompts(blocks: TrainingBlocks, targets: np.ndarray):
     (known,) = HeadBank(blocks).fit_predict(TRAIN, targets, [TEST])
-    part = TrainingBlocks(blocks.dense[TRAIN], blocks.scaled[TRAIN], blocks.ngrams[TRAIN])
-    new = TrainingBlocks(blocks.dense[TEST], blocks.scaled[TEST], blocks.ngrams[TEST])
+    part, new = part_of(blocks, TRAIN), part_of(blocks, TEST)
     for head, predicted in zip(HeadBank(part).fit_final(targets[TRAIN]), known, strict=True):
         np.testing.assert_allclose(apply(head, new, part.scaled), predicted, atol=2e-5)
 
 
 @pytest.mark.parametrize("primal", [False, True])
-def test_candidates_are_linear_in_the_targets(
+def test_candidates_but_trees_are_linear_in_the_targets(
     blocks: TrainingBlocks, primal: bool, monkeypatch: pytest.MonkeyPatch
 ):
     if primal:
@@ -162,7 +183,7 @@ def test_candidates_are_linear_in_the_targets(
     rotation = np.linalg.qr(np.random.default_rng(3).standard_normal((4, 4)))[0].astype(np.float32)
     one, two = predictions(blocks, first), predictions(blocks, second)
     mixed = predictions(blocks, (2 * first - second) @ rotation)
-    for name in one:
+    for name in set(one) - {"trees"}:
         expected = (2 * one[name] - two[name]) @ rotation
         np.testing.assert_allclose(mixed[name], expected, atol=5e-5, err_msg=name)
 
@@ -236,8 +257,8 @@ def test_small_clusters_are_shrunken_to_the_mean():
     targets[:] = 0
     targets[-1] = 1
     rows = np.arange(N)
-    (found,) = HeadBank(blocks).fit_predict(rows, targets, [rows])
-    lone, crowd = found[-1, -1, 0], found[-1, 0, 0]
+    (found,) = HeadBank(blocks, families=["clusters"]).fit_predict(rows, targets, [rows])
+    lone, crowd = found[0, -1, 0], found[0, 0, 0]
     assert 0.05 < lone < 0.2
     assert 0 < crowd < 0.01
 
@@ -245,11 +266,7 @@ def test_small_clusters_are_shrunken_to_the_mean():
 @pytest.mark.parametrize("n", [2, 5])
 def test_prompts_that_are_few_or_all_the_same(n: int):
     blocks, targets = make_blocks(n=n), make_targets(n=n)
-    same = TrainingBlocks(
-        np.repeat(blocks.dense[:1], n, axis=0),
-        np.repeat(blocks.scaled[:1], n, axis=0),
-        sparse.vstack([blocks.ngrams[:1]] * n).tocsr(),
-    )
+    same = part_of(blocks, np.zeros(n, int))
     for part in (blocks, same):
         bank = HeadBank(part)
         (found,) = bank.fit_predict(np.arange(n), targets, [np.arange(n)])
@@ -287,3 +304,53 @@ def test_the_primal_does_not_depend_on_how_many_rows_it_takes_at_a_time(
         monkeypatch.setattr(heads, "_PRIMAL_ROWS", n_rows)
         found.append(HeadBank(blocks).fit_predict(rows[::2], targets, [rows[1::2]])[0])
     np.testing.assert_allclose(found[0], found[1], atol=1e-4)
+
+
+def test_trees_tell_sizes_apart_where_the_kind_matters():
+    """A size helps one kind of prompt and harms the other: no sum of the two says it."""
+    rng = np.random.default_rng(0)
+    n = 400
+    kind, size = rng.integers(0, 2, n), rng.random(n)
+    inputs = np.stack([kind, size, rng.random(n)], axis=1).astype(np.float32)
+    right = np.where(kind == 1, size > 0.5, size < 0.5)
+    targets = np.stack([right, ~right, np.full(n, 0.25)], axis=1).astype(np.float32)
+    blocks = replace(make_blocks(n=n), inputs=inputs)
+    bank = HeadBank(blocks, families=["trees"])
+    train, test = np.arange(300), np.arange(300, n)
+    ((found,),) = bank.fit_predict(train, targets, [test])
+    assert bank.names == ("trees",)
+    assert np.square(found[:, 0] - right[test]).mean() < 0.08
+    np.testing.assert_allclose(found[:, 0] + found[:, 1], 1.0, atol=1e-5)
+    (table,) = bank.fit_final(targets)
+    assert isinstance(table, TreeTable)
+    assert len(np.unique(table.roots)) == len(table.roots) > 20
+    assert table.share.sum() == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_allclose(table.share @ table.values, targets.mean(axis=0), atol=1e-4)
+
+
+def test_trees_of_many_prompts_see_some_of_them(
+    blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
+):
+    (whole,) = HeadBank(blocks, families=["trees"]).fit_predict(TRAIN, targets, [TEST])
+    monkeypatch.setattr(heads, "_MAX_TREE_ROWS", 30)
+    bank = HeadBank(blocks, families=["trees"])
+    (some,) = bank.fit_predict(TRAIN, targets, [TEST])
+    (again,) = bank.fit_predict(TRAIN, targets, [TEST])
+    assert not np.array_equal(whole, some)
+    np.testing.assert_array_equal(some, again)
+
+
+def test_a_value_on_a_threshold_goes_where_it_went_in_training():
+    """Thresholds are stored in single precision, between values that hardly differ."""
+    base = np.float32(1.0)
+    values = [base]
+    for _ in range(79):
+        values.append(np.nextafter(values[-1], np.float32(2.0)))
+    inputs = np.array(values, np.float32)[:, None]
+    targets = np.random.default_rng(1).random((80, 1)).astype(np.float32)
+    blocks = replace(make_blocks(n=80), inputs=inputs)
+    bank = HeadBank(blocks, families=["trees"])
+    rows = np.arange(80)
+    ((predicted,),) = bank.fit_predict(rows, targets, [rows])
+    (table,) = bank.fit_final(targets)
+    np.testing.assert_allclose(apply(table, blocks, blocks.scaled), predicted, atol=1e-6)

@@ -131,6 +131,7 @@ def test_of_very_many_candidates_a_sample_is_looked_at(
 def test_prompts_without_any_features_are_all_the_same_to_it():
     empty = Features(
         dense=np.zeros((5, 4), np.float32),
+        profile=np.zeros((5, 0), np.float32),
         indptr=np.zeros(6, np.int64),
         indices=np.zeros(0, np.int32),
         values=np.zeros(0, np.float32),

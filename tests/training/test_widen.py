@@ -78,11 +78,14 @@ def test_the_new_model_expects_what_its_columns_say(
     assert (after.probability[:, 3] > after.quality[:, 3]).mean() > 0.9  # one unit of log-odds
 
 
-def test_neighbours_and_clusters_take_part_in_the_lengths(fitted, new: NewModel, problem):
+def test_neighbours_clusters_and_trees_take_part_in_the_lengths(fitted, new: NewModel, problem):
     model = replace(fitted.model, neighbours=None, cluster_values=fitted.model.cluster_values[:0])
-    model = replace(model, cluster_centres=model.cluster_centres[:0])
+    model = replace(model, cluster_centres=model.cluster_centres[:0], trees=None)
     full, bare = widen(fitted.model, new), widen(model, new)
     assert bare.neighbours is None
+    assert bare.trees is None
+    assert full.trees is not None
+    assert full.trees.values.shape[1] == full.trees.mean.size == full.intercept.size
     assert len(bare.cluster_centres) == 0
     assert full.cluster_values.shape == (len(full.cluster_centres), full.intercept.size)
     mean = full.latent(problem.features)[:, -5:-2].mean(axis=1)

@@ -80,6 +80,7 @@ def test_a_word_is_named(artifact, extractor, model):
         neighbours=None,
         cluster_centres=model.cluster_centres[:0],
         cluster_values=model.cluster_values[:0],
+        trees=None,
     )
     plain = replace(artifact, model=bare)
     prompt = "Peel one banana please"

@@ -64,7 +64,7 @@ def test_a_fixed_model_has_no_evidence_for_it(small_router, encoder):
     explained = explain(small_router, PROMPT, quality=0.5, encoder=encoder)
     assert explained.decision.shrinkage == 1.0
     assert explained.evidence.lead == pytest.approx(explained.evidence.start)
-    assert [view.contribution for view in explained.evidence.views] == pytest.approx([0] * 7)
+    assert [view.contribution for view in explained.evidence.views] == pytest.approx([0] * 8)
 
 
 def test_where_only_the_reference_keeps_the_bar_nothing_is_priced(small_router, encoder):
