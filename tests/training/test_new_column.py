@@ -25,7 +25,7 @@ def make_blocks(n: int, seed: int = 0, surprise: np.ndarray | None = None) -> Gr
     rng = np.random.default_rng(seed)
     dense = rng.standard_normal((n, 5)).astype(np.float32)
     ngrams = sparse.random(n, 30, 0.2, "csr", np.float32, rng)
-    return GradedBlocks.build(TrainingBlocks(dense, dense, ngrams), surprise)
+    return GradedBlocks.build(TrainingBlocks(dense, dense, ngrams, dense), surprise)
 
 
 def sigmoid(value: np.ndarray) -> np.ndarray:
@@ -99,7 +99,9 @@ def test_unseen_log_odds_are_close_to_those_of_a_fit_without_the_prompt(
     prior = ColumnPrior(0.0, 1.0, np.zeros(0), np.zeros((0, 0)))
 
     def fit(rows: np.ndarray):
-        blocks = GradedBlocks.build(TrainingBlocks(dense[rows], dense[rows], ngrams[rows]))
+        blocks = GradedBlocks.build(
+            TrainingBlocks(dense[rows], dense[rows], ngrams[rows], dense[rows])
+        )
         blocks = replace(
             blocks, dense_scale=0.3, dense_kernel=0.3 * (blocks.dense @ blocks.dense.T)
         )
@@ -190,6 +192,7 @@ def test_blocks_that_are_not_in_use_have_no_kernel():
         np.zeros((5, 3), np.float32),
         np.zeros((5, 3), np.float32),
         sparse.csr_matrix((5, 8), dtype=np.float32),
+        np.zeros((5, 3), np.float32),
     )
     blocks = GradedBlocks.build(empty)
     assert not blocks.dense_kernel.any()
