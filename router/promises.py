@@ -20,6 +20,7 @@ _Value = TypeVar("_Value")
 
 _CACHE_SIZE = 1024
 _ESTIMATED = "nothing else keeps the bar"
+_UNREACHED = "no candidate reaches it on this prompt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +129,23 @@ class Promises:
         return found
 
     def floor_certificate(
-        self, promise: Promise, floor: float, confidence: float, model: int
+        self, promise: Promise, floor: float, confidence: float, model: int, *, reached: bool
     ) -> FloorCertificate | None:
-        """Return the certificate of a floor for a chosen model; None without a calibration."""
+        """Return the certificate of a floor for a chosen model; None without a calibration.
+
+        Parameters
+        ----------
+        promise : Promise
+            What serves.
+        floor : float
+            Least probability of a good answer that was asked for.
+        confidence : float
+            That was asked for.
+        model : int
+            Column of the chosen model.
+        reached : bool
+            Whether its probability on this prompt is at or above the floor.
+        """
         if self._calibration is None:
             return None
         key = (promise.certificate.bar, floor, confidence, model, promise.beyond)
@@ -142,6 +157,9 @@ class Promises:
                 reason = f"floor not covered: {promise.beyond}"
                 found = replace(found, holds=False, n_needed=None, reason=reason)
             remember(self._floors, key, found)
+        if found.holds and not reached:
+            # the prompts behind it are those on which the model reached the floor
+            return replace(found, holds=False, reason=f"floor not covered: {_UNREACHED}")
         return found
 
     def _promise(

@@ -421,7 +421,11 @@ class Router:
             floor_certificate=None
             if request.floor is None
             else self._promises.floor_certificate(
-                promise, request.floor, promise.certificate.confidence, chosen
+                promise,
+                request.floor,
+                promise.certificate.confidence,
+                chosen,
+                reached=best.probability >= request.floor,
             ),
             novelty=novelty,
         )

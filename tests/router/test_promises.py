@@ -164,6 +164,26 @@ def test_a_floor_has_a_certificate_and_voids_that_of_the_bar(
     assert router.route("Why?").floor_certificate is None
 
 
+def test_a_floor_that_no_candidate_reaches_is_not_covered(
+    artifact: Artifact, encoder: Any, prompts: list[Any]
+) -> None:
+    floors = replace(make_calibration().floors, levels=(0.9,), passed=(((2, 2, 2),) * 3,))
+    calibration = make_calibration(floors=floors)
+    router = Router(replace(artifact, calibration=calibration), encoder=encoder)
+    seen = set()
+    for decision in router.route_many(prompts, quality=0.8, min_probability=0.9):
+        certificate = decision.floor_certificate
+        assert certificate is not None
+        assert certificate.holds == (decision.probability >= 0.9)
+        if not certificate.holds:
+            assert certificate.reason == (
+                "floor not covered: no candidate reaches it on this prompt"
+            )
+            assert "no candidate reaches a probability of 0.9" in decision.warnings
+        seen.add(certificate.holds)
+    assert seen == {True, False}
+
+
 def test_the_floor_looks_at_probabilities_and_bargains_at_quality(
     router: Router, prompts: list[Any]
 ) -> None:
