@@ -23,7 +23,7 @@ from starlette.responses import JSONResponse, Response
 from router.serve.chat import answer_chat
 from router.serve.control import ControlEndpoints
 from router.serve.json_body import ClientDisconnected
-from router.serve.live_router import LiveRouter
+from router.serve.live_router import LiveRouter, Signature
 from router.serve.passthrough import pass_through
 from router.serve.problems import Problem, send_problem
 from router.serve.service import Service
@@ -44,6 +44,8 @@ class Proxy:
     ----------
     service : Service
         The worker's state.
+    loaded : Signature, optional
+        Of the files that its router was loaded from, as for :class:`LiveRouter`.
 
     Attributes
     ----------
@@ -51,9 +53,9 @@ class Proxy:
         The same.
     """
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, loaded: Signature | None = None) -> None:
         self.service = service
-        self._live = LiveRouter(service, service.settings.router)
+        self._live = LiveRouter(service, service.settings.router, loaded)
         control = ControlEndpoints(service).routes()
         self._own_paths = frozenset(route.path for route in control)
         self._starlette = Starlette(

@@ -26,6 +26,7 @@ from router.dispatch import Conversations, ConversationStore, Routes, load_route
 from router.dispatch.names import AUTO
 from router.errors import ConfigError, WattRouteError
 from router.serve.app import Proxy
+from router.serve.live_router import Signature, signature_of
 from router.serve.service import Service
 from router.serve.settings import Settings
 from router.serve.shared_conversations import SharedConversations
@@ -63,6 +64,8 @@ def serve(settings: Settings, announce: Callable[[str, Routes | None], None]) ->
         is no default model.
     """
     log = logging.getLogger(__name__)
+    # before it is loaded: a worker that is forked later finds out what has changed since
+    loaded = signature_of(settings.router)
     try:
         router: Routes | None = load_router(settings.router)
     except WattRouteError as error:
@@ -79,7 +82,7 @@ def serve(settings: Settings, announce: Callable[[str, Routes | None], None]) ->
     conversations = _conversations(settings, router)
 
     def work(worker: int) -> None:
-        _work(settings, router, values, conversations, worker, listening)
+        _work(settings, router, values, conversations, worker, listening, loaded)
 
     if settings.workers == 1:
         announce(_url(listening), router)
@@ -114,12 +117,13 @@ def _work(
     conversations: ConversationStore,
     worker: int,
     listening: socket.socket,
+    loaded: Signature | None,
 ) -> None:
     """Serve in this process until it is told to stop."""
     service = Service(settings, router, values=values, conversations=conversations, worker=worker)
     service.parent = os.getppid() if settings.workers > 1 else None
     config = uvicorn.Config(
-        Proxy(service),
+        Proxy(service, loaded),
         access_log=False,
         backlog=_BACKLOG,
         date_header=True,

@@ -16,7 +16,7 @@ from router.dispatch import load_router
 from router.errors import ArtifactError, ConfigError
 from router.rules import TaskRules
 from router.serve import live_router
-from router.serve.live_router import LiveRouter
+from router.serve.live_router import LiveRouter, signature_of
 from router.serve.service import Service
 from router.serve.settings import Settings
 
@@ -159,6 +159,42 @@ def test_an_alias_that_moves_is_followed(rules: Path, monkeypatch: pytest.Monkey
     live.ask()
     look(live)
     assert service.dispatcher.router is not moved
+
+
+def test_what_changed_since_it_was_loaded_is_found(rules: Path):
+    """A worker that is forked later has the router of the start."""
+    loaded = signature_of(rules)
+    service = service_of(rules)
+    rules.write_text(RULES.format(model="llama-3.3-70b"))
+    look(LiveRouter(service, rules, loaded))
+    assert model_of(service) == "llama-3.3-70b"
+
+
+def test_an_alias_that_moved_since_it_was_loaded_is_found(
+    rules: Path, monkeypatch: pytest.MonkeyPatch
+):
+    location = "one"
+    monkeypatch.setattr(live_router, "find_router", lambda uri: SimpleNamespace(location=location))
+    monkeypatch.setattr(live_router, "load_router", lambda uri: load_router(rules))
+    uri = "models:/wattroute@champion"
+    loaded = signature_of(uri)
+    service = service_of(rules)
+    before = service.dispatcher.router
+    look(LiveRouter(service, uri, loaded))
+    assert service.dispatcher.router is before
+    location = "two"
+    look(LiveRouter(service, uri, loaded))
+    assert service.dispatcher.router is not before
+
+
+def test_a_router_that_was_away_at_the_start_is_loaded_when_it_comes(rules: Path):
+    away = rules.rename(rules.with_suffix(".away"))
+    loaded = signature_of(rules)
+    settings = Settings(upstream="http://127.0.0.1:9/v1", router=rules, default_model="only")
+    service = Service(settings, None)
+    away.rename(rules)
+    look(LiveRouter(service, rules, loaded))
+    assert model_of(service) == "mistral-24b"
 
 
 def test_rules_and_folders_are_told_apart(rules: Path, tmp_path: Path):

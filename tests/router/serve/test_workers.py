@@ -191,6 +191,27 @@ def test_a_worker_that_dies_is_replaced(
     assert "another one takes its place" in error
 
 
+def test_a_worker_that_takes_anothers_place_has_the_current_router(
+    serve_process: Callable[..., Any],
+    rules: Path,
+    fault_server: Any,
+    wait_until: Callable[..., None],
+):
+    serving = serve_process(str(rules), "--upstream", fault_server.url, "--workers", "2")
+    parent = serving.process.pid
+
+    def models() -> set[str]:
+        return {chat(serving.root).headers["x-wattroute-model"] for _ in range(8)}
+
+    rules.write_text(RULES.format(model="llama-3.3-70b"))
+    wait_until(lambda: models() == {"llama-3.3-70b"})
+    before = children_of(parent)
+    for worker in before:
+        os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: len(set(children_of(parent)) - set(before)) == 2)
+    wait_until(lambda: models() == {"llama-3.3-70b"})
+
+
 def test_without_its_router_the_default_model_answers(
     serve_process: Callable[..., Any], tmp_path: Path, fault_server: Any
 ):
