@@ -398,7 +398,8 @@ class _Connection(asyncio.Protocol):
             return
         self._parser = None
         self._pieces, self._buffered = [], 0
-        if parser.done and parser.reusable and self.usable:
+        # one that reads no more would never hear the next answer
+        if parser.done and parser.reusable and self.usable and not self._paused:
             self._fresh = False
             self.idle_since = time.monotonic()
             self._pool._released(self)

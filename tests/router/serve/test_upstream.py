@@ -12,6 +12,7 @@ import pytest
 import fault_server as faults
 from router.errors import ConfigError
 from router.serve.upstream import (
+    _HIGH_WATER,
     Timeouts,
     Upstream,
     UpstreamConnectionError,
@@ -203,6 +204,28 @@ def test_an_abandoned_answer_closes_its_connection(fault_server: Any):
         return upstream.n_connections
 
     assert run(fault_server.url, use) == 0
+
+
+def test_a_connection_that_reads_no_more_is_not_kept(fault_server: Any):
+    """The last byte of an answer was one too many to hold, and then the client went away."""
+    rest = b"x" * (_HIGH_WATER + 1)
+
+    def long(connection: Any, request: Any) -> None:
+        connection.head(200, {"content-length": f"{1 + len(rest)}"})
+        connection.send(b"x")
+        connection.wait(0.1)
+        connection.send(rest)
+
+    fault_server.script(long)
+
+    async def use(upstream: Upstream) -> tuple[int, bytes]:
+        response = await upstream.request(b"POST", b"/chat/completions", HEADERS, BODY)
+        await response.next_piece()
+        await asyncio.sleep(0.2)
+        response.close()
+        return await ask(upstream)
+
+    assert run(fault_server.url, use, first_byte_s=1.0)[0] == 200
 
 
 @pytest.mark.parametrize(
