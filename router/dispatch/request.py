@@ -19,6 +19,8 @@ __all__ = ["RoutedRequest"]
 _MARGIN = 4.0
 _LEAST_LIMIT = 4_096
 _LONGEST_LIMIT = 131_072
+# with less than this left of the context window, the window is not what limits the answer
+_LEAST_ROOM = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,9 @@ class RoutedRequest:
                 limit = max(limit, _MARGIN * longest)
         window = capabilities_of(model).context_window
         room = _LONGEST_LIMIT if window is None else window - self.profile.prompt_tokens
+        if room < _LEAST_ROOM:
+            # that the prompt hardly fits is only an estimate: the server knows
+            room = _LEAST_LIMIT
         cap = None if self.limits is None else self.limits.max_completion_tokens
         room = room if cap is None else min(room, cap)
         return max(min(int(limit), room, _LONGEST_LIMIT), 1)

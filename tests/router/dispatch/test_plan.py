@@ -355,6 +355,20 @@ def test_the_default_limit_is_never_tight(fixed_router: Any, chat: Chat):
     assert 1000 < step.max_tokens <= 32_768 - 18_000
 
 
+@pytest.mark.parametrize("n_words", [22_800, 30_000])
+def test_a_prompt_that_hardly_fits_by_estimate_is_not_cut_to_a_word(
+    fixed_router: Any, chat: Chat, n_words: int
+):
+    """No model fits then, or there is hardly any room; the default model is asked all the same."""
+    many = chat("word " * n_words)  # about 32,600 and 42,900 tokens, of 32,768 that fit
+    step = Dispatcher(fixed_router({"mistral-7b": 0.9})).plan(many).next()
+    assert step is not None
+    assert step.max_tokens == 4096
+    limited = Dispatcher(fixed_router({"mistral-7b": 0.9}), plan="free").plan(many).next()
+    assert limited is not None
+    assert limited.max_tokens == 2048, "the plan's cap"
+
+
 def test_a_record_is_json(dispatcher: Dispatcher, chat: Chat, drive: Drive):
     plan = dispatcher.plan(chat())
     drive(plan, FORBIDDEN, BUSY)
