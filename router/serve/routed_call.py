@@ -7,6 +7,7 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from router.dispatch import (
@@ -16,6 +17,7 @@ from router.dispatch import (
     Step,
     StreamWatch,
     Usage,
+    failure_from_event,
     failure_from_response,
     usage_of,
 )
@@ -163,7 +165,7 @@ class RoutedCall:
             return Failure.invalid_response("the upstream's answer is not JSON", response.status)
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
             if isinstance(answer, dict) and answer.get("error"):
-                return failure_from_response(502, _text_headers(response.headers), answer)
+                return self._said(answer["error"], response)
             return Failure.invalid_response(
                 "the upstream's answer is no chat completion", response.status
             )
@@ -181,6 +183,8 @@ class RoutedCall:
         try:
             while piece := await response.next_piece():
                 watch.feed(piece)
+                if watch.error is not None:
+                    piece = without_keys(self._service.settings, self._headers, piece)
                 if self._status == 0:
                     held += piece
                     if watch.error is not None and not watch.deltas:
@@ -200,7 +204,7 @@ class RoutedCall:
                 return None
         if self._status == 0:
             if watch.error is not None:
-                return failure_from_response(502, {}, {"error": watch.error})
+                return self._said(watch.error, response)
             return Failure.connection("the upstream's stream ended before it began")
         if not watch.complete:
             await self._break_off(send, "the upstream's stream ended before the answer did")
@@ -209,6 +213,19 @@ class RoutedCall:
         await send({"type": "http.response.body", "body": b""})
         self._finish_stream(watch)
         return None
+
+    def _said(self, error: object, response: UpstreamResponse) -> Failure:
+        """Read an error that came with status 200, with the keys in it blacked out."""
+        if isinstance(error, dict):
+            error = {name: self._without_keys(value) for name, value in error.items()}
+        request_id = _text_headers(response.headers).get("x-request-id")
+        return replace(failure_from_event(self._without_keys(error)), request_id=request_id)
+
+    def _without_keys(self, said: object) -> object:
+        if not isinstance(said, str):
+            return said
+        data = said.encode(errors="surrogatepass")
+        return without_keys(self._service.settings, self._headers, data).decode(errors="replace")
 
     def _finish_stream(self, watch: StreamWatch) -> None:
         usage = watch.usage or Usage(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections.abc import Callable
@@ -100,6 +101,80 @@ def test_an_answer_that_is_none_is_not_passed_on(
     response = proxy.chat("Hi")
     assert response.status_code == 200
     assert response.headers["x-wattroute-model"] != chosen
+
+
+def error_in_a_200(error: Any, *, stream: bool) -> Any:
+    def reply(connection: Any, request: Any) -> None:
+        if stream:
+            connection.head(200, {"content-type": "text/event-stream", "connection": "close"})
+            connection.send(faults.event({"error": error}))
+            connection.drop()
+        else:
+            connection.json(200, {"error": error})
+
+    return reply
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("code", [400, "402", 401])
+def test_an_error_with_status_200_counts_as_what_its_code_says(
+    proxy: Any, fault_server: Any, chosen: str, stream: bool, code: object
+):
+    fault_server.always(error_in_a_200({"message": "it said no", "code": code}, stream=stream))
+    for n_calls in range(1, 7):
+        response = proxy.chat("Hi", stream=stream)
+        assert response.status_code == int(str(code))
+        assert error_of(response)["message"] == "it said no"
+        assert len(fault_server.chats) == n_calls, "nothing is asked again"
+    assert proxy.service.dispatcher.breaker.state(chosen) == "closed"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("code", [503, None, "overloaded", 200])
+def test_any_other_error_with_status_200_is_tried_again(
+    proxy: Any, fault_server: Any, chosen: str, stream: bool, code: object
+):
+    fault_server.script(error_in_a_200({"message": "busy", "code": code}, stream=stream))
+    response = proxy.chat("Hi", stream=stream)
+    assert response.status_code == 200
+    assert response.headers["x-wattroute-model"] == chosen
+    assert response.headers["x-wattroute-attempts"] == "2"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("text", [False, True])
+def test_an_error_with_status_200_shows_no_key(
+    make_proxy: Callable[..., Any], fault_server: Any, stream: bool, text: bool
+):
+    proxy = make_proxy(key="held-by-the-proxy", log_prompts=True)
+    message = "wrong: held-by-the-proxy \ud800"
+    error = message if text else {"message": message, "code": "held-by-the-proxy"}
+    fault_server.always(error_in_a_200(error, stream=stream))
+    response = proxy.chat("Hi", stream=stream)
+    assert "wrong: ***" in error_of(response)["message"]
+    assert "held-by-the-proxy" not in f"{response.text}{response.headers}{proxy.log_lines(1)}"
+
+
+def test_an_error_within_a_stream_shows_no_key(make_proxy: Callable[..., Any], fault_server: Any):
+    proxy = make_proxy(key="held-by-the-proxy")
+
+    def reply(connection: Any, request: Any) -> None:
+        connection.head(200, {"content-type": "text/event-stream", "connection": "close"})
+        connection.send(faults.event(faults.chunk(request.body, 0, {"content": "one"})))
+        connection.wait(0.05)
+        connection.send(faults.event({"error": {"message": "wrong: held-by-the-proxy"}}))
+        connection.drop()
+
+    fault_server.always(reply)
+    received = b""
+    with (
+        contextlib.suppress(httpx.RemoteProtocolError),
+        proxy.http.stream("POST", "/v1/chat/completions", json=STREAM) as response,
+    ):
+        for piece in response.iter_raw():
+            received += piece
+    assert b"wrong: ***" in received
+    assert b"held-by-the-proxy" not in received
 
 
 def test_nothing_but_nonsense_is_a_502(proxy: Any, fault_server: Any):
