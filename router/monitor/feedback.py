@@ -179,7 +179,9 @@ def _parsed(line: bytes, file: str, number: int) -> Feedback | None:
     )
     if row.probability is None or row.novelty is None:
         row = replace(row, prompt=fields.prompt())
-    if all(value is None for value in (row.model, row.novelty, row.quality, row.prompt)):
+    # the proxy logs requests that no model was chosen for as well
+    empty = all(value is None for value in (row.model, row.novelty, row.quality, row.prompt))
+    if empty and found.get("kind") != "decision":
         raise DataError(
             "it says neither what was decided nor how good the answer was", file=file, row=number
         )
@@ -239,6 +241,8 @@ class _Fields:
         try:
             prompt_text(value)
         except ConfigError as error:
+            if self._found.get("kind") == "decision":
+                return None  # the proxy sends what the router cannot read to the default model
             raise self._wrong(names[0], str(error)) from error
         return value
 

@@ -172,7 +172,7 @@ def log_record(
         "kind": "decision",
         "request_id": request_id,
         "time": round(times.unix_s, 3),
-        "model": record.model or chosen or "",
+        "model": record.model or chosen,  # null where nothing was chosen and nothing tried
         "run_name": run_name,
         "chosen": chosen,
         "probability": record.probability,

@@ -64,13 +64,14 @@ def test_the_decision_log_of_the_proxy_is_read_as_it_is(read):
             decision("b", novelty=1.25),
             decision("c", prompt=[{"role": "user", "content": "Hi"}]),
             decision("d", probability=None),
+            decision("e", model=None, chosen=None, probability=None),
             {"kind": "started", "version": 1},
             grade,
         ],
         [grade | {"request_id": "d", "quality": 0.5}],
     )
     assert log.problems == ()
-    assert log.n_rows == 6
+    assert log.n_rows == 7
     assert [(r.request_id, r.probability, r.quality) for r in log.graded] == [
         ("b", 0.93, 0.0),
         ("d", None, 0.5),

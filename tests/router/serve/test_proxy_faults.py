@@ -13,6 +13,7 @@ import openai
 import pytest
 
 import fault_server as faults
+from router.monitor.feedback import read_feedback
 from router.router import Router
 from router.serve.upstream import Timeouts
 
@@ -307,6 +308,23 @@ def test_a_router_that_fails_is_recorded_and_the_default_answers(
     assert line["energy_j"] is None
     assert line["quality_bar"] == 0.98
     assert proxy.metric('wattroute_fallbacks_total{reason="router"}') == 1
+
+
+@pytest.mark.parametrize("log_prompts", [False, True])
+def test_the_line_of_a_request_without_a_model_is_one_for_the_monitor(
+    make_proxy: Callable[..., Any], fault_server: Any, log_prompts: bool
+):
+    proxy = make_proxy(log_prompts=log_prompts)
+    fault_server.always(faults.status(429, {"error": {"message": "spent"}, "daily_limit": 10}))
+    assert proxy.chat("Hi").status_code == 429
+    # the key rests, and the router cannot read this
+    messages = [{"role": "critic", "content": "Hi"}]
+    body = {"model": "auto", "messages": messages}
+    assert proxy.http.post("/v1/chat/completions", json=body).status_code == 429
+    line = proxy.log_lines(2)[1]
+    assert (line["model"], line["chosen"], line["outcome"]) == (None, None, "failed")
+    read = read_feedback([proxy.service.settings.log])
+    assert (read.n_rows, read.problems) == (2, ())
 
 
 def test_without_a_router_everything_goes_to_the_default(
