@@ -199,7 +199,7 @@ class AsyncOpenAI(openai.AsyncOpenAI):
                     raise broken_body(plan, response, error) from error
                 answered(plan, response.content)
             elif is_raw(response):
-                plan.began()
+                plan.began(followed=False)  # the caller reads it, and may do so in any way
         return await super()._process_response(response=response, stream=stream, **rest)
 
     def _key(self, options: Any) -> str | None:

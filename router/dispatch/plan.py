@@ -205,11 +205,18 @@ class Plan:
         elif failure.kind not in _NEXT:
             self._again_s = self._wait_s(model, failure)
 
-    def began(self) -> None:
-        """Report that the answer began: from here on nothing is sent again."""
+    def began(self, *, followed: bool = True) -> None:
+        """Report that the answer began: from here on nothing is sent again.
+
+        Parameters
+        ----------
+        followed : bool
+            Whether its end will be reported. Where not, the model counts as healthy now.
+        """
         model = self._sent_model()
         self._phase = "began"
-        self._state.breaker.success(model)
+        if not followed:
+            self._state.breaker.success(model)
         self._close("answered", None)
 
     def finished(self, usage: Usage | None = None, finish_reason: str | None = None) -> None:
@@ -229,6 +236,7 @@ class Plan:
         self._phase = "over"
         self._usage = usage
         self._finish_reason = finish_reason
+        self._state.breaker.success(self._request.queue[self._position])
         if self.session_key is not None:
             self._state.conversations.put(self.session_key, self._request.queue[self._position])
 
@@ -255,6 +263,7 @@ class Plan:
             self._state.breaker.release(self._sent_model())
             self._close("cancelled", None)
         elif self._phase == "began":
+            self._state.breaker.release(self._request.queue[self._position])
             self._attempts[-1] = replace(self._attempts[-1], outcome="cancelled")
         self._phase = "over"
 

@@ -206,7 +206,9 @@ def test_an_open_circuit_is_passed_over(router: Any, chat: Chat, drive: Drive, c
     assert step.model == "small", "the probe"
     assert models(drive(dispatcher.plan(chat("fourth")), None)) == ["medium"], "one probe at a time"
     third.began()
-    assert models(drive(dispatcher.plan(chat("fifth")), None)) == ["small"]
+    assert models(drive(dispatcher.plan(chat("fifth")), None)) == ["medium"], "not answered yet"
+    third.finished()
+    assert models(drive(dispatcher.plan(chat("sixth")), None)) == ["small"]
 
 
 def test_a_request_that_is_refused_says_nothing_about_health(
@@ -255,17 +257,24 @@ def test_a_begun_answer_is_never_repeated(dispatcher: Dispatcher, chat: Chat):
 
 
 def test_broken_answers_open_the_circuit(dispatcher: Dispatcher, chat: Chat, drive: Drive):
-    for _ in range(5):
-        plan = dispatcher.plan(chat())
-        plan.next()
-        plan.failed(Failure.connection())
-        dispatcher.breaker.allow("small")
+    def begin(text: str) -> Any:
+        plan = dispatcher.plan(chat(text))
+        step = plan.next()
+        assert step is not None
+        assert step.model == "small"
+        plan.began()
+        return plan
+
+    for i in range(4):
+        begin(f"broken {i}").broke(Failure.broken())
+    begin("whole").finished()
+    for i in range(4):
+        begin(f"broken again {i}").broke(Failure.broken())
+    assert dispatcher.breaker.state("small") == "closed"
+    begin("left").cancelled()  # which says nothing
+    begin("the last").broke(Failure.broken())
     assert dispatcher.breaker.state("small") == "open"
-    other = dispatcher.plan(chat())
-    other.next()
-    other.began()
-    other.broke(Failure.broken())
-    assert dispatcher.breaker.state("medium") == "closed"
+    assert models(drive(dispatcher.plan(chat("other")), None)) == ["medium"]
 
 
 def test_misuse_is_named(dispatcher: Dispatcher, chat: Chat):
@@ -294,13 +303,30 @@ def test_a_caller_who_goes_away_frees_the_probe(router: Any, chat: Chat, clock: 
     assert breaker.allow("small")
 
 
-def test_cancelled_in_the_middle_of_an_answer(dispatcher: Dispatcher, chat: Chat):
-    plan = dispatcher.plan(chat())
+def test_cancelled_in_the_middle_of_an_answer(router: Any, chat: Chat, clock: Any):
+    breaker = CircuitBreaker(threshold=1, cool_down_s=10.0, clock=clock)
+    breaker.failure("small")
+    clock.now += 10.0
+    plan = Dispatcher(router, breaker=breaker, clock=clock).plan(chat())
     plan.next()
     plan.began()
     plan.cancelled()
     assert outcomes(plan) == [("small", "cancelled")]
     assert plan.over
+    assert breaker.state("small") == "half-open"
+    assert breaker.allow("small"), "the next one probes"
+
+
+def test_an_answer_that_nobody_follows_counts_from_its_beginning(
+    router: Any, chat: Chat, clock: Any
+):
+    breaker = CircuitBreaker(threshold=1, cool_down_s=10.0, clock=clock)
+    breaker.failure("small")
+    clock.now += 10.0
+    plan = Dispatcher(router, breaker=breaker, clock=clock).plan(chat())
+    plan.next()
+    plan.began(followed=False)
+    assert breaker.state("small") == "closed"
 
 
 def test_the_body_that_is_sent(dispatcher: Dispatcher, chat: Chat):

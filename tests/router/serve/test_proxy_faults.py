@@ -345,6 +345,15 @@ def test_an_open_circuit_is_left_alone(proxy: Any, fault_server: Any, chosen: st
     assert sum(chat.model == chosen for chat in fault_server.chats) == before
 
 
+def test_streams_that_keep_breaking_open_the_circuit(proxy: Any, fault_server: Any, chosen: str):
+    fault_server.always(faults.stream(["one", "two"], after=1, how="close"), model=chosen)
+    for _ in range(5):
+        with pytest.raises(httpx.RemoteProtocolError):
+            proxy.chat("Hi", stream=True)
+    assert proxy.service.dispatcher.breaker.state(chosen) == "open"
+    assert proxy.chat("Hi", stream=True).headers["x-wattroute-model"] != chosen
+
+
 def test_models_that_are_not_served_are_out(
     proxy: Any, fault_server: Any, chosen: str, wait_until: Callable[..., None]
 ):
