@@ -6,6 +6,7 @@ from router.dispatch.capabilities import capabilities_of
 from router.dispatch.record import Attempt, Dispatched
 from router.dispatch.request import RoutedRequest
 from router.dispatch.usage import Usage
+from router.energy import EnergyInterval
 
 __all__ = ["report"]
 
@@ -39,15 +40,16 @@ def report(
     """
     decision, routes = request.selection.decision, request.routes
     model = request.queue[position] if position >= 0 else None
-    expected = {} if decision is None else {c.model: c.energy_j for c in decision.candidates}
+    expected = _expected_j(request, model)
+    reference = None if decision is None else _expected_j(request, decision.reference)
     actual = None
-    reference = None if decision is None else expected.get(decision.reference)
     if usage is not None and model is not None and routes is not None:
         actual = routes.rates.energy_j(model, usage)
         if decision is not None and model == decision.reference:
             reference = actual  # a shorter answer than expected is luck, nothing saved
         elif decision is not None:
-            reference = routes.rates.reference_j(decision, usage, request.profile.n)
+            # the prompt that was counted is as long for the reference model
+            reference = _expected_j(request, decision.reference, usage.prompt_tokens)
     return Dispatched(
         requested=request.requested,
         model=model,
@@ -61,12 +63,25 @@ def report(
         max_tokens=max_tokens,
         usage=usage,
         finish_reason=finish_reason,
-        expected_energy_j=None if model is None else expected.get(model),
+        expected_energy_j=expected,
         actual_energy_j=actual,
         reference_energy_j=reference,
         routing_s=request.routing_s,
         warnings=_warnings(request, model, max_tokens, finish_reason),
     )
+
+
+def _expected_j(
+    request: RoutedRequest, model: str | None, prompt_tokens: float | None = None
+) -> EnergyInterval | None:
+    decision, routes = request.selection.decision, request.routes
+    if decision is None or routes is None or model is None:
+        return None
+    n = request.profile.n
+    if prompt_tokens is None and n == 1:
+        return next((c.energy_j for c in decision.candidates if c.model == model), None)
+    tokens = decision.prompt_tokens if prompt_tokens is None else prompt_tokens
+    return routes.rates.expected_j(decision, model, tokens, n)
 
 
 def _reason(request: RoutedRequest, position: int) -> str:

@@ -88,15 +88,19 @@ class EnergyRates:
         basis = weakest_basis(energy.basis, "assumed")
         return EnergyInterval(energy.value_j, energy.low_j, energy.high_j, basis)
 
-    def reference_j(self, decision: Decision, usage: Usage, n: int = 1) -> EnergyInterval | None:
-        """Return what the reference model would have been expected to use for a request.
+    def expected_j(
+        self, decision: Decision, model: str, prompt_tokens: float, n: int = 1
+    ) -> EnergyInterval | None:
+        """Return what a model is expected to use for a request.
 
         Parameters
         ----------
         decision : Decision
-            The router's, with the reference model's expected tokens of an answer.
-        usage : Usage
-            What was used: its prompt counts for the reference model as well.
+            The router's, with the expected tokens of one answer of the model.
+        model : str
+            Id in the API.
+        prompt_tokens : float
+            Tokens of the prompt, which is read once.
         n : int
             Answers asked for.
 
@@ -104,16 +108,16 @@ class EnergyRates:
         -------
         EnergyInterval or None
             With the expectation's own relative interval, which holds the uncertainty of the
-            answer's length; None where the reference model is not among the candidates.
+            answer's length; None where the model is not among the candidates.
         """
-        found = [c for c in decision.candidates if c.model == decision.reference]
+        found = [c for c in decision.candidates if c.model == model]
         if not found:
             return None
         expected = found[0].energy_j
-        known = self._models.get(decision.reference) or _catalogue_model(decision.reference)
+        known = self._models.get(model) or _catalogue_model(model)
         if known is None or expected.value_j <= 0:
             return expected
-        value_j = known.energy(usage.prompt_tokens, n * found[0].completion_tokens).value_j
+        value_j = known.energy(prompt_tokens, n * found[0].completion_tokens).value_j
         return expected * (value_j / expected.value_j)
 
 

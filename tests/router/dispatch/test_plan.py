@@ -439,6 +439,22 @@ def test_energy_of_the_answer(small_router: Any, chat: Chat):
     )
 
 
+def test_several_answers_are_expected_to_take_as_much_each(small_router: Any, chat: Chat):
+    def record(**fields: Any) -> Any:
+        body = chat("What is 12 + 34?", wattroute={"quality": 0.5}, **fields)
+        plan = Dispatcher(small_router).plan(body)
+        assert plan.next() is not None
+        return plan.record()
+
+    one, four = record(), record(n=4)
+    pool = {model.api_id: model for model in small_router.artifact.pool.models}
+    for name, model in (("expected_energy_j", one.model), ("reference_energy_j", one.reference)):
+        first, energy = getattr(one, name), getattr(four, name)
+        prompt_j = pool[model].joules_per_prompt_token * one.decision.prompt_tokens
+        assert energy.value_j == pytest.approx(4 * (first.value_j - prompt_j) + prompt_j)
+        assert energy.low_j / energy.value_j == pytest.approx(first.low_j / first.value_j)
+
+
 def test_the_reference_model_saves_nothing(small_router: Any, chat: Chat):
     """However short its answer is: less than was expected of it is luck."""
     plan = Dispatcher(small_router).plan(chat("What is 12 + 34?", wattroute={"min_probability": 1}))

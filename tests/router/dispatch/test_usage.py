@@ -53,14 +53,15 @@ def test_models_outside_the_pool():
     assert rates.energy_j("my-finetune", Usage(1, 1)) is None
 
 
-def test_the_reference_is_expected_to_answer_at_its_own_length(router: Any):
-    decision = router.route("Hi")  # the reference is "large": 300 tokens, 30 J from 5 to 100
-    expected = EnergyRates(MODELS).reference_j(decision, Usage(20, 7))
+def test_a_model_is_expected_to_answer_at_its_own_length(router: Any):
+    decision = router.route("Hi")  # of "large" 300 tokens are expected, 30 J from 5 to 100
+    expected = EnergyRates(MODELS).expected_j(decision, "large", 20)
     assert expected is not None
     assert expected.value_j == pytest.approx(20 * 0.5 + 300 * 5.0)
     assert expected.low_j / expected.value_j == pytest.approx(5.0 / 30.0)
-    two = EnergyRates(MODELS).reference_j(decision, Usage(20, 7), n=2)
+    two = EnergyRates(MODELS).expected_j(decision, "large", 20, n=2)
     assert two is not None
     assert two.value_j == pytest.approx(20 * 0.5 + 2 * 300 * 5.0)
-    known = EnergyRates({}).reference_j(decision, Usage(20, 7))
+    known = EnergyRates({}).expected_j(decision, "large", 20)
     assert known == decision.candidates[-1].energy_j, "no rate: the decision's own expectation"
+    assert EnergyRates(MODELS).expected_j(decision, "a", 20) is None
