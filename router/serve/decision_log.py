@@ -6,8 +6,9 @@
 ``{"kind": "feedback", "request_id": ..., "quality": ...}``
     the grade of an answer that a client sent later; the last one counts
 
-A line is appended with one system call, so several processes may write to one file. The file is
-never rotated here: move it away, and within a second a new one is begun.
+A line is appended with one system call, so several processes may write to one file. A full disk may
+cut a line off; the next one then begins with a line end. The file is never rotated here: move it
+away, and within a second a new one is begun.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ from router.errors import ConfigError, DataError
 from router.serve.json_body import finite
 
 __all__ = ["DecisionLog", "graded_runs", "read_log"]
+
+# how its lines begin, be they cut off later
+_BEGINNINGS = (b'{"kind":"decision",', b'{"kind":"feedback",')
 
 
 class DecisionLog:
@@ -44,6 +48,7 @@ class DecisionLog:
         self.path: Path | None = None if path is None else Path(path)
         self.n_lost: int = 0
         self._file = -1
+        self._stump = False
         if self.path is not None:
             try:
                 self._file = self._open()
@@ -73,6 +78,8 @@ class DecisionLog:
         except ValueError:
             text = json.dumps(finite(record), separators=(",", ":"))
         line = text.encode() + b"\n"
+        if self._stump:
+            line = b"\n" + line
         try:
             kept = os.write(self._file, line) == len(line)
         except OSError as error:
@@ -80,6 +87,7 @@ class DecisionLog:
             if not self.n_lost:
                 logging.getLogger(__name__).error("decision log %s: %s", self.path, error.strerror)
         self.n_lost += not kept
+        self._stump = not kept
         return kept
 
     def follow(self) -> None:
@@ -110,7 +118,22 @@ class DecisionLog:
 
     def _open(self) -> int:
         assert self.path is not None
-        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        opened = os.open(self.path, flags, 0o600)
+        self._stump = _ends_in_a_stump(self.path)
+        return opened
+
+
+def _ends_in_a_stump(path: Path) -> bool:
+    """Return whether the last line of a file has no end."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return False
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read() != b"\n"
+    except OSError:  # one that may be written and not read
+        return False
 
 
 def read_log(paths: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
@@ -124,20 +147,22 @@ def read_log(paths: Iterable[str | Path]) -> Iterator[dict[str, Any]]:
     Yields
     ------
     dict
-        The records. A last line that was cut off is left out.
+        The records. Lines that were cut off are left out.
 
     Raises
     ------
     DataError
-        If another line is no JSON object; the file and the line are named.
+        If any other line is no JSON object; the file and the line are named.
     """
     for path in paths:
         with Path(path).open("rb") as lines:
             for row, line in enumerate(lines, 1):
+                if not line.strip():
+                    continue
                 try:
                     record = json.loads(line.decode())
                 except (ValueError, RecursionError) as error:
-                    if not line.endswith(b"\n"):
+                    if line.startswith(_BEGINNINGS) or not line.endswith(b"\n"):
                         continue
                     raise DataError(
                         f"the line is not JSON ({error}): is this a decision log?",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from router.errors import ConfigError, DataError
+from router.monitor.feedback import read_feedback
 from router.serve.decision_log import DecisionLog, graded_runs, read_log
 
 
@@ -109,6 +111,42 @@ def test_a_full_disk_is_counted(caplog: pytest.LogCaptureFixture):
     assert log.n_lost == 2
     assert len(caplog.records) == 1
     log.close()
+
+
+def test_a_line_cut_off_by_a_full_disk_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path = tmp_path / "log.jsonl"
+    log = DecisionLog(path)
+    log.append(grade("a", 0.0))
+    write_all = os.write
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", lambda file, data: write_all(file, data[:30]))
+        assert not log.append(grade("b", 0.0))
+    assert log.append(grade("c", 0.0))
+    assert log.append(grade("d", 0.0))
+    log.close()
+    assert log.n_lost == 1
+    assert [record["request_id"] for record in read_log([path])] == ["a", "c", "d"]
+    read = read_feedback([path])
+    assert read.n_rows == 4
+    # a bad row for the stump, and three grades that no decision belongs to
+    assert [problem.row for problem in read.problems] == [2, 1, 3, 4]
+
+
+def test_a_log_that_ends_in_a_stump_is_continued_on_a_line_of_its_own(tmp_path: Path):
+    path = write(tmp_path / "log.jsonl", grade("a", 1.0))
+    with path.open("a") as file:
+        file.write('{"kind":"decision","request_id":"b","mo')
+    write(path, grade("c", 1.0), grade("d", 1.0))
+    assert [record["request_id"] for record in read_log([path])] == ["a", "c", "d"]
+    assert path.read_text().count("\n\n") == 0
+
+
+def test_blank_lines_are_passed_over(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    path.write_text(f"\n{json.dumps(grade('a', 1.0))}\n\n")
+    assert list(read_log([path])) == [grade("a", 1.0)]
 
 
 def test_no_log_takes_everything():
