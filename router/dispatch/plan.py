@@ -20,7 +20,7 @@ __all__ = ["Plan", "Step"]
 
 _STOPS = frozenset({"auth", "bad_request", "broken", "quota"})
 _NEXT = frozenset({"capability", "forbidden", "not_found"})
-_UNHEALTHY = frozenset({"connection", "invalid_response", "timeout", "unavailable"})
+_UNHEALTHY = frozenset({"broken", "connection", "invalid_response", "timeout", "unavailable"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -158,7 +158,10 @@ class RoutedCall:
             response.close()
 
     async def _pass_whole(self, response: UpstreamResponse, send: Send) -> Failure | None:
-        data = await response.read(_MAX_ANSWER_BYTES)
+        try:
+            data = await response.read(_MAX_ANSWER_BYTES)
+        except UpstreamFailure as error:
+            return Failure.broken(str(error))  # it had begun: it is not asked for again
         try:
             answer = json.loads(data)
         except (ValueError, RecursionError):

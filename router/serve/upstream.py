@@ -8,6 +8,7 @@ proxies are not its business.
 from __future__ import annotations
 
 import asyncio
+import math
 import ssl
 import time
 from asyncio import BaseEventLoop
@@ -31,6 +32,9 @@ __all__ = [
 
 _HIGH_WATER = 1 << 18
 _IDLE_S = 15.0
+# a server that had closed a kept connection says so within a round trip
+_STALE_S = 0.1
+_REPEATABLE = frozenset({b"GET", b"HEAD"})
 
 
 class UpstreamFailure(Exception):
@@ -120,7 +124,8 @@ class Upstream:
         """Send a request and wait for the headers of its response.
 
         A request that a connection kept from earlier did not take is sent once more on a new
-        one: the server had closed it meanwhile.
+        one: the server had closed it meanwhile. One that the server may have worked on is not,
+        unless it only asks for something.
 
         Parameters
         ----------
@@ -148,15 +153,15 @@ class Upstream:
             head.append(b"content-length: %d\r\n" % len(body))
         head += (b"\r\n", body)
         data = b"".join(head)
-        has_body = method != b"HEAD"
+        has_body, repeatable = method != b"HEAD", method in _REPEATABLE
         connection = self._take_idle()
         if connection is not None:
             try:
-                return await connection.exchange(data, has_body)
+                return await connection.exchange(data, has_body, repeatable)
             except _StaleConnectionError:
                 pass
         connection = await self._connect()
-        return await connection.exchange(data, has_body)
+        return await connection.exchange(data, has_body, repeatable)
 
     def close(self) -> None:
         """Close every connection at once."""
@@ -283,7 +288,7 @@ class UpstreamResponse:
 
 
 class _StaleConnectionError(UpstreamConnectionError):
-    """A connection that was kept had been closed before the response's first byte."""
+    """A connection that was kept had been closed before it took the request."""
 
 
 class _Connection(asyncio.Protocol):
@@ -302,6 +307,7 @@ class _Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._fresh = True
         self._heard = False
+        self._stale_until = 0.0
 
     # asyncio.Protocol
 
@@ -343,7 +349,7 @@ class _Connection(asyncio.Protocol):
             parser.feed_eof()
             self._wake()
         except BadResponseError as error:
-            stale = not self._fresh and not self._heard
+            stale = not (self._fresh or self._heard) and self._loop.time() < self._stale_until
             kind = _StaleConnectionError if stale else UpstreamConnectionError
             self._fail(kind(f"the upstream did not finish its answer: {error}"))
 
@@ -358,8 +364,9 @@ class _Connection(asyncio.Protocol):
         """Whether the whole body of a response was read."""
         return parser is not self._parser or (parser.done and not self._pieces)
 
-    async def exchange(self, data: bytes, has_body: bool) -> UpstreamResponse:
+    async def exchange(self, data: bytes, has_body: bool, repeatable: bool) -> UpstreamResponse:
         """Send a request and wait for the headers of its response."""
+        self._stale_until = math.inf if repeatable else self._loop.time() + _STALE_S
         self._parser = parser = ResponseParser(has_body)
         self._pieces, self._buffered, self._heard, self._fault = [], 0, False, None
         try:

@@ -201,13 +201,22 @@ def test_an_upstream_that_says_nothing_is_a_504(make_proxy: Callable[..., Any], 
     assert error_of(response)["code"] == "timeout"
 
 
-@pytest.mark.parametrize("how", ["close", "reset"])
-def test_half_an_answer_is_tried_again(proxy: Any, fault_server: Any, chosen: str, how: str):
-    """Nothing of it was passed on, so the client gets a whole one."""
-    fault_server.script(faults.truncated(how))
-    response = proxy.chat("Hi")
-    assert response.status_code == 200
-    assert response.json()["choices"][0]["message"]["content"] == f"{chosen}: Hi"
+@pytest.mark.parametrize("how", ["close", "reset", "hang"])
+def test_half_an_answer_is_not_asked_for_again(
+    make_proxy: Callable[..., Any], fault_server: Any, chosen: str, how: str
+):
+    """It began, so it was worked on and is paid for."""
+    fault_server.always(faults.truncated(how))
+    proxy = make_proxy(timeouts=Timeouts(2.0, 2.0, 0.1))
+    for n_calls in range(1, 6):
+        response = proxy.chat("Hi")
+        assert response.status_code == 502
+        assert error_of(response)["code"] == "broken"
+        assert response.headers["x-wattroute-model"] == chosen
+        assert len(fault_server.chats) == n_calls
+    line = proxy.log_lines(5)[0]
+    assert (line["outcome"], line["status"], line["usage"]) == ("failed", 502, None)
+    assert proxy.service.dispatcher.breaker.state(chosen) == "open"
 
 
 def test_a_slow_answer_is_whole(proxy: Any, fault_server: Any):

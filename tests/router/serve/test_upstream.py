@@ -102,6 +102,32 @@ def test_a_kept_connection_that_breaks_at_once_is_tried_once_more(fault_server: 
     assert len(fault_server.chats) == 3
 
 
+@pytest.mark.parametrize(("method", "n_sent"), [(b"POST", 1), (b"DELETE", 1), (b"GET", 2)])
+def test_what_a_server_may_have_worked_on_is_not_sent_twice(
+    fault_server: Any, method: bytes, n_sent: int
+):
+    """It took the request on a kept connection, and died a while later."""
+
+    def work(connection: Any, request: Any) -> None:
+        connection.wait(0.3)
+        connection.drop()
+
+    async def use(upstream: Upstream) -> None:
+        await ask(upstream)
+        fault_server.script(work, faults.status(200))
+        body = BODY if method == b"POST" else b""
+        response = await upstream.request(method, b"/chat/completions", HEADERS, body)
+        await response.read(10**6)
+        response.close()
+
+    if n_sent == 1:
+        with pytest.raises(UpstreamConnectionError):
+            run(fault_server.url, use)
+    else:
+        run(fault_server.url, use)
+    assert [request.method for request in fault_server.requests[1:]] == [method.decode()] * n_sent
+
+
 def test_a_new_connection_that_breaks_is_an_error(fault_server: Any):
     fault_server.always(faults.close())
     with pytest.raises(UpstreamConnectionError):
