@@ -22,6 +22,7 @@ from starlette.responses import JSONResponse, Response
 
 from router.serve.chat import answer_chat
 from router.serve.control import ControlEndpoints
+from router.serve.forwarding import check_origin
 from router.serve.json_body import ClientDisconnected
 from router.serve.live_router import LiveRouter, Signature
 from router.serve.passthrough import pass_through
@@ -90,6 +91,7 @@ class Proxy:
                     code="overloaded",
                     headers=[(b"retry-after", b"1")],
                 )
+            check_origin(service.settings, scope["headers"])
             await answer(scope, receive, sending)
             if not started:
                 status = 0  # the client went away

@@ -6,11 +6,12 @@ import hmac
 from collections.abc import Iterable, Sequence
 
 from router.serve.problems import Problem
-from router.serve.settings import Settings
+from router.serve.settings import Settings, is_loopback
 
 __all__ = [
     "bearer_key",
     "check_access",
+    "check_origin",
     "downstream_headers",
     "header",
     "upstream_headers",
@@ -38,6 +39,8 @@ _NOT_UPSTREAM = _HOP_BY_HOP | {b"accept-encoding", b"content-length", b"cookie",
 _KEYS = frozenset({b"authorization", b"api-key", b"x-api-key"})
 _NOT_DOWNSTREAM = _HOP_BY_HOP | {b"content-length", b"date", b"server"}
 _OWN = b"x-wattroute-"
+# what web pages may do is for the proxy to say, and it lets them do nothing
+_CROSS_ORIGIN = b"access-control-"
 # a shorter one would black out ordinary words
 _LEAST_KEY = 6
 
@@ -115,6 +118,46 @@ def check_access(settings: Settings, headers: Headers) -> None:
         )
 
 
+def check_origin(settings: Settings, headers: Headers) -> None:
+    """Refuse what a web page of another site has its visitor's browser send.
+
+    The browser may be on the machine of the proxy, where nobody else reaches it. Programs that
+    are no browser send neither header.
+
+    Parameters
+    ----------
+    settings : Settings
+        Where the proxy listens.
+    headers : sequence of tuple of bytes
+        The request's headers.
+
+    Raises
+    ------
+    Problem
+        403.
+    """
+    origin = header(headers, b"origin")
+    foreign = header(headers, b"sec-fetch-site") == b"cross-site"
+    if origin is not None and not foreign:
+        own = (header(headers, b"host") or b"").lower()
+        foreign = origin.lower().partition(b"://")[2] != own
+        # a name that its owner lets point to this machine is no name of the proxy's
+        foreign = foreign or (is_loopback(settings.host) and not is_loopback(_name_of(own)))
+    if foreign:
+        raise Problem(
+            403,
+            "this is a request of a web page of another site: the proxy answers programs, and "
+            "pages of its own host",
+            code="forbidden_origin",
+        )
+
+
+def _name_of(host: bytes) -> str:
+    """Return the name in a Host header, which may have a port and brackets."""
+    name = host.decode("latin-1")
+    return name[1:].partition("]")[0] if name.startswith("[") else name.partition(":")[0]
+
+
 def upstream_headers(
     settings: Settings,
     headers: Headers,
@@ -165,12 +208,13 @@ def downstream_headers(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[byt
     Returns
     -------
     list of tuple of bytes
-        All but those of the connection and those that the proxy sets itself.
+        All but those of the connection, those that the proxy sets itself, and those that open
+        an answer to web pages.
     """
     return [
         (name, value)
         for name, value in headers
-        if name not in _NOT_DOWNSTREAM and not name.startswith(_OWN)
+        if name not in _NOT_DOWNSTREAM and not name.startswith((_OWN, _CROSS_ORIGIN))
     ]
 
 

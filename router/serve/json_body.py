@@ -108,7 +108,7 @@ def _too_large(limit: int) -> Problem:
     )
 
 
-def check_json(headers: Sequence[tuple[bytes, bytes]]) -> None:
+def check_json(headers: Sequence[tuple[bytes, bytes]], *others: bytes) -> None:
     """Refuse a body that does not call itself JSON.
 
     A web page may send a form or plain text anywhere in its visitor's name, JSON it may not.
@@ -117,6 +117,8 @@ def check_json(headers: Sequence[tuple[bytes, bytes]]) -> None:
     ----------
     headers : sequence of tuple of bytes
         The request's headers; without a content type it counts as JSON.
+    *others : bytes
+        Content types that will do as well, in lower case.
 
     Raises
     ------
@@ -126,7 +128,7 @@ def check_json(headers: Sequence[tuple[bytes, bytes]]) -> None:
     for name, value in headers:
         if name == b"content-type":
             kind = value.partition(b";")[0].strip().lower()
-            if kind != b"application/json":
+            if kind != b"application/json" and kind not in others:
                 raise Problem(
                     415,
                     f"the body is {kind.decode('latin-1')[:100]!r}: send application/json",

@@ -15,7 +15,7 @@ from router.serve.forwarding import (
     upstream_headers,
     without_keys,
 )
-from router.serve.json_body import read_body
+from router.serve.json_body import check_json, read_body
 from router.serve.problems import Problem
 from router.serve.service import Service
 from router.serve.upstream import (
@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["pass_on", "pass_through"]
 
 _ROOT = b"/v1"
-_METHODS = ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT")
+_METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+_WITH_BODY = frozenset({"PATCH", "POST", "PUT"})
 _MAX_ERROR_BYTES = 2**20
 
 
@@ -63,6 +64,8 @@ async def pass_through(service: Service, scope: Scope, receive: Receive, send: S
             code="method_not_allowed",
             headers=[(b"allow", ", ".join(_METHODS).encode())],
         )
+    if scope["method"] in _WITH_BODY:
+        check_json(scope["headers"], b"multipart/form-data")  # files come as that
     body = await read_body(scope, receive, service.settings.max_body_bytes)
     return await pass_on(service, scope, receive, send, body)
 

@@ -123,14 +123,21 @@ class Settings:
                 raise ConfigError(f"the {name} must be printable ASCII text, and not blank")
         if self.log_prompts and self.log is None:
             raise ConfigError("prompts are logged to the decision log: name its file with --log")
-        if self.key and not self.access_key and not _is_loopback(self.host):
+        if self.key and not self.access_key and not is_loopback(self.host):
             raise ConfigError(
                 f"anyone who reaches {self.host} could spend the key that the proxy holds: set "
                 "--access-key-env, or listen on 127.0.0.1"
             )
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Return whether a name or an address is this machine's alone.
+
+    Parameters
+    ----------
+    host : str
+        Without a port or brackets.
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -44,7 +44,8 @@ class Recorded:
 
     @property
     def body(self) -> Any:
-        return json.loads(self.content) if self.content else None
+        is_file = self.headers.get("content-type", "").startswith("multipart/")
+        return None if is_file or not self.content else json.loads(self.content)
 
     @property
     def route(self) -> str:

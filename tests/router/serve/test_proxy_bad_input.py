@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+import fault_server as faults
 
 JSON = {"content-type": "application/json"}
 GOOD = {"model": "auto", "messages": [{"role": "user", "content": "Hi"}]}
@@ -208,6 +210,81 @@ def test_other_content_types_are_refused(proxy: Any, path: str, kind: str):
     """A web page can send these from a visitor's browser without asking."""
     response = proxy.http.post(path, content=json.dumps(GOOD), headers={"content-type": kind})
     assert check_refused(response, 415)["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize("method", ["PATCH", "POST", "PUT"])
+def test_other_content_types_are_not_passed_through(proxy: Any, method: str, kind: str):
+    response = proxy.http.request(
+        method, "/v1/embeddings", content="{}", headers={"content-type": kind}
+    )
+    assert check_refused(response, 415)["code"] == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/chat/completions"),
+        ("POST", "/v1/feedback"),
+        ("POST", "/v1/embeddings"),
+        ("GET", "/v1/models"),
+        ("DELETE", "/v1/files/a"),
+        ("OPTIONS", "/v1/chat/completions"),
+        ("GET", "/metrics"),
+    ],
+)
+@pytest.mark.parametrize(
+    "sent",
+    [
+        {"origin": "https://evil.example"},
+        {"origin": "null"},
+        {"origin": "http://127.0.0.1:1"},
+        {"origin": "https://evil.example", "host": "evil.example"},  # a name that points here
+        {"sec-fetch-site": "cross-site"},
+    ],
+)
+def test_a_web_page_of_another_site_is_refused(
+    proxy: Any, method: str, path: str, sent: dict[str, str]
+):
+    body = GOOD if method == "POST" else None
+    response = proxy.http.request(method, path, json=body, headers=sent)
+    assert response.status_code == 403
+    error = response.json()["error"]
+    assert (error["type"], error["code"]) == ("permission_error", "forbidden_origin")
+    assert not any(name.startswith("access-control-") for name in response.headers)
+    assert {request.route for request in proxy.upstream.requests} <= {"/v1/models"}
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "[::1]"])
+def test_a_page_of_the_proxys_own_host_is_not(proxy: Any, host: str):
+    own = f"{host}:{proxy.port}"
+    headers = {"origin": f"http://{own}", "host": own, "sec-fetch-site": "same-origin"}
+    assert proxy.chat(headers=headers).status_code == 200
+
+
+def test_a_proxy_for_others_is_reached_by_any_name(make_proxy: Callable[..., Any]):
+    proxy = make_proxy(host="0.0.0.0")
+    headers = {"origin": "http://Proxy.example:8000", "host": "proxy.example:8000"}
+    assert proxy.chat(headers=headers).status_code == 200
+
+
+def test_no_answer_is_open_to_web_pages(make_proxy: Callable[..., Any], fault_server: Any):
+    """Whatever the upstream allows, and it is not asked what it allows."""
+    proxy = make_proxy()
+
+    def reply(connection: Any, request: Any) -> None:
+        allowed = {"Access-Control-Allow-Origin": "*", "x-own": "1"}
+        connection.json(200, faults.completion(request), allowed)
+
+    fault_server.always(reply)
+    for response in (proxy.chat(), proxy.chat(model="named")):
+        assert response.headers["x-own"] == "1"
+        assert "access-control-allow-origin" not in response.headers
+    n_asked = len(fault_server.requests)
+    response = proxy.http.options("/v1/embeddings")
+    assert check_refused(response, 405)["code"] == "method_not_allowed"
+    assert "OPTIONS" not in response.headers["allow"]
+    assert len(fault_server.requests) == n_asked
 
 
 @pytest.mark.parametrize(

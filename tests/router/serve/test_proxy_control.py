@@ -161,6 +161,14 @@ def test_everything_else_is_passed_through(proxy: Any, fault_server: Any, method
     assert request.headers["x-own"] == "1"
 
 
+def test_a_file_is_passed_through(proxy: Any, fault_server: Any):
+    files = {"file": ("speech.wav", b"RIFF")}
+    assert proxy.http.post("/v1/audio/transcriptions", files=files).status_code == 200
+    request = fault_server.requests[-1]
+    assert request.headers["content-type"].startswith("multipart/form-data; boundary=")
+    assert b"RIFF" in request.content
+
+
 def test_errors_that_are_passed_through_get_openais_shape(proxy: Any, fault_server: Any):
     shaped = {"error": {"message": "m", "type": "t", "param": None, "code": "c"}, "more": 1}
     fault_server.script(

@@ -6,7 +6,7 @@ from typing import Any
 
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
-from schemathesis.specs.openapi.checks import unsupported_method
+from schemathesis.specs.openapi import checks
 
 from router.serve.control import ControlEndpoints
 from router.serve.openapi import openapi_document
@@ -25,7 +25,9 @@ described = schemathesis.openapi.from_dict(openapi_document("0"), config=config)
 )
 def test_answers_are_as_described(case: Any, shared_proxy: Any):
     # other methods of a path below /v1/ are the upstream's
-    case.call_and_validate(base_url=shared_proxy.root, excluded_checks=[unsupported_method])
+    names = ("allow_header_conformance", "unsupported_method")  # the first one is not in all of 4
+    excluded: list[Any] = [getattr(checks, name) for name in names if hasattr(checks, name)]
+    case.call_and_validate(base_url=shared_proxy.root, excluded_checks=excluded)
 
 
 def test_every_endpoint_is_described_and_asked(shared_proxy: Any):
