@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 from sklearn.cluster import KMeans
-from sklearn.ensemble import ExtraTreesRegressor
-from sklearn.tree import DecisionTreeRegressor
+from sklearn.tree import ExtraTreeRegressor
 from threadpoolctl import threadpool_limits
 
 from router.blocks import BlockScaler
@@ -448,34 +447,38 @@ class _Trees:
         # A split serves all targets alike, whatever their units.
         mean, deviation = y.mean(axis=0), y.std(axis=0)
         deviation[deviation < 1e-6] = 1.0
-        model = ExtraTreesRegressor(
-            _TREES,
-            max_leaf_nodes=_MAX_LEAVES,
-            min_samples_leaf=_LEAF_PROMPTS,
-            max_depth=_MAX_DEPTH,
-            max_features=_SPLIT_COLUMNS,
-            random_state=self.seed,
-        )
-        scaled = (y - mean) / deviation
-        model.fit(self.inputs[rows], scaled if scaled.shape[1] > 1 else scaled.ravel())
-        return [_FittedTrees(self.inputs, model, mean, deviation)]
+        inputs, scaled = self.inputs[rows], ((y - mean) / deviation).astype(np.float64)
+        draw = np.random.RandomState(self.seed)
+        trees = [
+            ExtraTreeRegressor(
+                max_leaf_nodes=_MAX_LEAVES,
+                min_samples_leaf=_LEAF_PROMPTS,
+                max_depth=_MAX_DEPTH,
+                max_features=_SPLIT_COLUMNS,
+                random_state=draw.randint(np.iinfo(np.int32).max),
+            ).fit(inputs, scaled)
+            for _ in range(_TREES)
+        ]
+        return [_FittedTrees(self.inputs, trees, mean, deviation)]
 
 
 @dataclass(frozen=True, slots=True)
 class _FittedTrees:
     inputs: _Array
-    model: ExtraTreesRegressor
+    trees: list[ExtraTreeRegressor]
     mean: _Array
     deviation: _Array
 
     def predict(self, rows: _Index) -> _Array:
-        if not len(rows):
-            return np.zeros((0, self.mean.size), np.float32)
-        found = self.model.predict(self.inputs[rows]).reshape(len(rows), self.mean.size)
-        return np.asarray(found * self.deviation + self.mean, np.float32)
+        total = np.zeros((len(rows), self.mean.size))
+        if len(rows):
+            inputs = self.inputs[rows]
+            for tree in self.trees:
+                total += tree.predict(inputs).reshape(total.shape)
+        return np.asarray(total / len(self.trees) * self.deviation + self.mean, np.float32)
 
     def export(self) -> FittedHead:
-        trees = [_Tree.of(tree) for tree in self.model.estimators_]
+        trees = [_Tree.of(tree) for tree in self.trees]
         nodes = np.cumsum([0, *(len(tree.column) for tree in trees)])
         leaves = np.cumsum([0, *(len(tree.values) for tree in trees)])
         values = np.concatenate([tree.values for tree in trees])
@@ -509,7 +512,7 @@ class _Tree:
     depth: int
 
     @classmethod
-    def of(cls, fitted: DecisionTreeRegressor) -> _Tree:
+    def of(cls, fitted: ExtraTreeRegressor) -> _Tree:
         tree = fitted.tree_
         level = np.zeros(1, np.int64)
         levels = [level]
