@@ -18,7 +18,7 @@ from router.training.run_cells import Chunk
 from router.training.schema import Problem
 from router.training.text_rows import raw_csv_rows, raw_jsonl_rows, read_csv, read_jsonl
 
-__all__ = ["Paths", "expand_paths", "raw_rows", "read_chunks"]
+__all__ = ["Paths", "expand_paths", "is_run_name", "raw_rows", "read_chunks"]
 
 Paths: TypeAlias = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 """One file or folder, or several."""
@@ -57,7 +57,7 @@ def expand_paths(paths: Paths) -> tuple[list[Path], list[Problem]]:
             found = [path]
             if not path.exists():
                 reason = "there is no such file or folder"
-            elif not _has_suffix(path):
+            elif not is_run_name(path):
                 reason = f"the name must end in {', '.join(_SUFFIXES)}"
         if reason:
             problems.append(Problem("not readable", reason, str(path)))
@@ -67,6 +67,17 @@ def expand_paths(paths: Paths) -> tuple[list[Path], list[Problem]]:
     if not given:
         problems.append(Problem("no files", "no file or folder was given", "evaluation runs"))
     return list(files.values()), problems
+
+
+def is_run_name(path: Path) -> bool:
+    """Return whether the name of a file ends as those of evaluation runs do.
+
+    Parameters
+    ----------
+    path : Path
+        The file; it need not exist.
+    """
+    return path.name.lower().endswith(_SUFFIXES)
 
 
 def read_chunks(path: Path) -> Iterator[Chunk]:
@@ -131,12 +142,8 @@ def _readers(path: Path) -> tuple[Callable[[Path], Iterator[Chunk]], _RawReader]
     return read_jsonl, raw_jsonl_rows
 
 
-def _has_suffix(path: Path) -> bool:
-    return path.name.lower().endswith(_SUFFIXES)
-
-
 def _is_run_file(path: Path) -> bool:
-    return path.is_file() and _has_suffix(path) and not path.name.startswith(".")
+    return path.is_file() and is_run_name(path) and not path.name.startswith(".")
 
 
 def _broken(file: str, reason: str, kind: str = "broken file") -> Chunk:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ from router.features import FeatureExtractor, FeatureSpec
 from router.pool import Pool, load_pool, pool_from_models
 from router.training.backend import BACKENDS, use_backend
 from router.training.ingest import load_runs
+from router.training.run_files import is_run_name
 from router.training.runs import Runs
 
 __all__ = [
     "LoadedRuns",
+    "check_output",
     "jobs_option",
     "json_option",
     "load_pool_runs",
@@ -30,6 +33,7 @@ __all__ = [
     "make_folder",
     "on_bad_option",
     "progress_printer",
+    "replacing",
     "seed_option",
 ]
 
@@ -166,6 +170,70 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(f"{folder} cannot be made: {error.strerror}") from error
+
+
+def check_output(option: str, path: str, inputs: Iterable[str | Path]) -> None:
+    """Refuse a file for output that would overwrite what a command reads, or be read with it.
+
+    Parameters
+    ----------
+    option : str
+        The option that names the file, for the message.
+    path : str
+        The file.
+    inputs : iterable of path
+        Files and folders that the command reads; those that are not there are left to it.
+
+    Raises
+    ------
+    ConfigError
+        If `path` is a folder, one of the inputs under whatever name, or a new file of runs in
+        one of the folders.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise ConfigError(f"{option} {path} is a folder: give the name of a file")
+    for source in map(Path, inputs):
+        in_folder = source.is_dir()
+        if target.exists():
+            files = source.iterdir() if in_folder else (source,)
+            if any(file.exists() and file.samefile(target) for file in files):
+                raise ConfigError(f"{option} {path} is a file that is read: choose another one")
+        if in_folder and is_run_name(target) and source.resolve() == target.resolve().parent:
+            raise ConfigError(
+                f"{option} {path} would be read as runs of the folder {source}: choose another one"
+            )
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary file that takes the place of `path` once it is complete.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file; untouched where writing fails.
+
+    Yields
+    ------
+    Path
+        The file to write, beside it.
+
+    Raises
+    ------
+    ConfigError
+        If it cannot be written.
+    """
+    target = Path(path)
+    part = target.with_name(f"{target.name}.part")
+    try:
+        yield part
+        part.replace(target)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
+    finally:
+        with suppress(OSError):  # gone, or never made
+            part.unlink()
 
 
 def make_extractor(encoder: str, matrix: AnswerMatrix) -> FeatureExtractor:

@@ -24,9 +24,11 @@ from router.eval.suites.records import SuitePrompt
 from router.features import FeatureExtractor, Features, FeatureSpec
 from router.router import router_folder
 from router.training.commands.options import (
+    check_output,
     json_option,
     on_bad_option,
     progress_printer,
+    replacing,
     seed_option,
 )
 from router.training.ingest import load_runs
@@ -103,8 +105,8 @@ def select_prompts(
     artifact, files = _router(paths)
     if not files:
         raise ConfigError("give files of prompts or runs to choose from after the router's folder")
-    if out is not None and any(Path(out).resolve() == Path(file).resolve() for file in files):
-        raise ConfigError(f"--out {out} is what is chosen from: choose another file")
+    if out is not None:
+        check_output("--out", out, files)
     candidates = _load(files, model, on_bad, say)
     say(f"features of {len(candidates.prompts):,} prompts")
     found = choose_prompts(
@@ -117,7 +119,7 @@ def select_prompts(
     )
     rows = [candidates.rows[i] for i in found.index.tolist()]
     if out is not None:
-        with Path(out).open("w", encoding="utf-8", newline="") as file:
+        with replacing(out) as part, part.open("w", encoding="utf-8", newline="") as file:
             _write(rows, file, as_csv=out.endswith(".csv"))
         say(f"{n:,} prompts written to {out}")
     left = {str(m): round(float(found.uncertainty[m - 1]), 4) for m in _milestones(n)}

@@ -88,8 +88,8 @@ def test_what_is_graded_of_a_model_is_not_asked_again(here):
         (["bad.jsonl"], "bad.jsonl"),
         (["bare.jsonl", "--model", "small"], "--model needs runs"),
         (["bad-router", "runs.csv"], "bad-router"),
-        (["bare.jsonl", "--n", 1, "--out", "bare.jsonl"], "is what is chosen from"),
-        (["runs.csv", "--n", 1, "--out", "./runs.csv"], "is what is chosen from"),
+        (["bare.jsonl", "--n", 1, "--out", "bare.jsonl"], "is a file that is read"),
+        (["runs.csv", "--n", 1, "--out", "./runs.csv"], "is a file that is read"),
         (["runs.csv", "bare.jsonl", "--n", 1], "either prompts or runs"),
         (["bare.jsonl", "--n", 2], "1 distinct prompts to choose from, 2 are asked for"),
         (["typo.jsonl"], "did you mean 'promt'?"),
@@ -122,6 +122,35 @@ def test_a_folder_that_is_no_router_is_a_folder_of_runs(here):
     Path("some-runs").mkdir(exist_ok=True)
     here.frame.to_csv("some-runs/a.csv", index=False)
     assert len(here.run("select-prompts", "some-runs", "--n", 4).stdout.splitlines()) == 4
+
+
+def test_runs_are_never_overwritten(here):
+    Path("graded").mkdir(exist_ok=True)
+    here.frame.to_csv("graded/a.csv", index=False)
+    Path("linked.csv").unlink(missing_ok=True)
+    Path("linked.csv").hardlink_to("graded/a.csv")
+    before = Path("graded/a.csv").read_bytes()
+    words = ("select-prompts", "graded", "--n", 4, "--out")
+    for out in ("graded/a.csv", "linked.csv", "graded/../graded/a.csv"):
+        assert f"--out {out} is a file that is read" in here.fails(*words, out)
+    assert "would be read as runs" in here.fails(*words, "graded/new.jsonl")
+    Path("a-folder.jsonl").mkdir(exist_ok=True)
+    assert "is a folder" in here.fails(*words, "a-folder.jsonl")
+    assert [path.name for path in Path("graded").iterdir()] == ["a.csv"]
+    assert Path("graded/a.csv").read_bytes() == before
+
+
+def test_a_choice_that_cannot_be_written_leaves_the_last_one(here, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object, **kwargs: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    here.run("select-prompts", "runs.csv", "--n", 4, "--out", "kept.jsonl")
+    before = Path("kept.jsonl").read_bytes()
+    monkeypatch.setattr("router.training.commands.select_prompts._write", full)
+    words = ("select-prompts", "runs.csv", "--n", 5, "--out", "kept.jsonl")
+    assert "kept.jsonl cannot be written: No space left" in here.fails(*words)
+    assert Path("kept.jsonl").read_bytes() == before
+    assert not list(Path().glob("*.part"))
 
 
 def test_a_mistyped_model_is_pointed_out(here):
