@@ -13,6 +13,8 @@ from router.eval.ablation import ablation_sections
 from router.eval.report.markdown import markdown_report
 from router.training.ablation import run_ablation
 from router.training.commands.options import (
+    check_output,
+    input_files,
     jobs_option,
     json_option,
     load_pool_runs,
@@ -20,6 +22,7 @@ from router.training.commands.options import (
     make_folder,
     on_bad_option,
     progress_printer,
+    replacing,
     seed_option,
 )
 
@@ -71,6 +74,8 @@ def ablate(
     """
     say = progress_printer()
     if out is not None:
+        inputs = [path for pool_file in pool_files for path in input_files((), pool_file)]
+        check_output("--out", out, inputs)
         make_folder(Path(out).parent)
     found, digests = [], []
     for pool_file in pool_files:
@@ -88,6 +93,15 @@ def ablate(
             )
         )
     sections = ablation_sections(found)
+    # the figures took long: they are shown before a file can fail to be written
+    if as_json:
+        click.echo(json.dumps([pool.to_dict() for pool in found], indent=1, allow_nan=False))
+    else:
+        for section in sections:
+            assert section.table is not None
+            table = section.table
+            shown = render_table(table.headers, table.rows, table.align)
+            click.echo(f"{section.title}\n{shown}\n")
     if out is not None:
         words = ["wattroute", "ablate", *(Path(name).name for name in pool_files)]
         words += ["--seeds", str(seeds), "--seed", str(seed)]
@@ -97,12 +111,6 @@ def ablate(
             f"Made by: {shlex.join(words)}. Digests of the runs: {', '.join(digests)}.",
         ]
         page = markdown_report("What each part of the router is worth", " ".join(lines), sections)
-        Path(out).write_text(page, encoding="utf-8")
+        with replacing(out) as part:
+            part.write_text(page, encoding="utf-8")
         say(f"tables written to {out}")
-    if as_json:
-        click.echo(json.dumps([pool.to_dict() for pool in found], indent=1, allow_nan=False))
-        return
-    for section in sections:
-        assert section.table is not None
-        table = section.table
-        click.echo(f"{section.title}\n{render_table(table.headers, table.rows, table.align)}\n")

@@ -21,6 +21,8 @@ from router.pool import Pool, load_pool
 from router.router import router_folder
 from router.rules import TaskRules
 from router.training.commands.options import (
+    check_output,
+    input_files,
     jobs_option,
     json_option,
     load_pool_runs,
@@ -28,6 +30,7 @@ from router.training.commands.options import (
     make_folder,
     on_bad_option,
     progress_printer,
+    replacing,
     seed_option,
 )
 from router.training.commands.tracking_options import StartRun, tracking_options
@@ -118,6 +121,8 @@ def benchmark(
     if report is not None:
         make_folder(Path(report))
     if decisions is not None:
+        inputs = (DEFAULT_POOL_FILE,) if default_runs else input_files(runs, pool_file)
+        check_output("--decisions", decisions, (*inputs, *([rules_file] if rules_file else ())))
         make_folder(Path(decisions).parent)
     if default_runs:
         if pool_file is not None:
@@ -171,6 +176,16 @@ def benchmark(
             n_jobs=jobs,
             progress=say,
         )
+    # the figures took long: they are shown before a file can fail to be written
+    if as_json:
+        found = result.to_dict(prompts=prompts)
+        if curve is not None:
+            found["learning_curve"] = curve.to_dict()
+        click.echo(json.dumps(found, indent=1))
+    else:
+        click.echo(render_benchmark(result))
+        if curve is not None:
+            click.echo(render_curve(curve))
     if report is not None:
         write_report(
             result,
@@ -182,17 +197,9 @@ def benchmark(
         )
         say(f"report written to {report}")
     if decisions is not None:
-        result.write_decisions(decisions)
+        with replacing(decisions) as part:
+            result.write_decisions(part)
         say(f"decisions written to {decisions}")
-    if as_json:
-        found = result.to_dict(prompts=prompts)
-        if curve is not None:
-            found["learning_curve"] = curve.to_dict()
-        click.echo(json.dumps(found, indent=1))
-        return
-    click.echo(render_benchmark(result))
-    if curve is not None:
-        click.echo(render_curve(curve))
 
 
 def _promises(folder: str, pool: Pool, say: Callable[[str], None]) -> Calibration | None:

@@ -26,6 +26,7 @@ from router.training.runs import Runs
 __all__ = [
     "LoadedRuns",
     "check_output",
+    "input_files",
     "jobs_option",
     "json_option",
     "load_pool_runs",
@@ -205,6 +206,21 @@ def check_output(option: str, path: str, inputs: Iterable[str | Path]) -> None:
             )
 
 
+def input_files(paths: tuple[str, ...], pool_file: str | None) -> tuple[str | Path, ...]:
+    """Return the files and folders that :func:`load_pool_runs` reads.
+
+    Parameters
+    ----------
+    paths : tuple of str
+        Files or folders of runs; those that the pool file names where empty.
+    pool_file : str or None
+        The pool file.
+    """
+    if pool_file is None:
+        return paths
+    return (pool_file, *(paths or load_pool(pool_file).run_paths()))
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Give a temporary file that takes the place of `path` once it is complete.
@@ -224,16 +240,20 @@ def replacing(path: str | Path) -> Iterator[Path]:
     ConfigError
         If it cannot be written.
     """
-    target = Path(path)
+    target = Path(path).resolve()  # a link stays one
     part = target.with_name(f"{target.name}.part")
+    if in_place := target.exists() and not target.is_file():  # a device or a pipe
+        part = target
     try:
         yield part
-        part.replace(target)
+        if not in_place:
+            part.replace(target)
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror or error}") from error
     finally:
-        with suppress(OSError):  # gone, or never made
-            part.unlink()
+        if not in_place:
+            with suppress(OSError):  # gone, or never made
+                part.unlink()
 
 
 def make_extractor(encoder: str, matrix: AnswerMatrix) -> FeatureExtractor:

@@ -31,7 +31,10 @@ def two_pools(here) -> tuple[str, str]:
 
 @pytest.mark.usefixtures("few_variants")
 def test_tables_of_two_pools(here, two_pools):
+    Path("docs").mkdir()
+    Path("docs/ablation.md").symlink_to("page.md")
     result = here.run("ablate", *two_pools, "--seeds", 1, "--out", "docs/ablation.md")
+    assert [path.name for path in Path("docs").iterdir() if not path.is_symlink()] == ["page.md"]
     assert "router" in result.stdout
     assert "Change out of fold" in result.stdout
     page = (here.folder / "docs" / "ablation.md").read_text(encoding="utf-8")
@@ -39,7 +42,9 @@ def test_tables_of_two_pools(here, two_pools):
     assert "nothing may be chosen by them" in page
     assert "wattroute ablate one.toml two.toml --seeds 1 --seed 0" in page
     assert "| without clusters |" in page
-    shown = json.loads(here.run("ablate", two_pools[0], "--seeds", 1, "--json").stdout)
+    words = ("ablate", two_pools[0], "--seeds", 1, "--json", "--out", "/dev/null")
+    shown = json.loads(here.run(*words).stdout)
+    assert Path("/dev/null").is_char_device()
     assert [pool["pool"] for pool in shown] == ["one"]
     assert {"all parts", "without clusters", "mean lengths"} <= set(shown[0]["variants"])
 
@@ -49,6 +54,26 @@ def test_mistakes_are_one_line(here, two_pools):
     assert "no.toml" in here.fails("ablate", "no.toml")
     assert "cannot be made" in here.fails("ablate", two_pools[0], "--out", "runs.csv/a.md")
     assert here.run("ablate", code=2).stdout == ""
+
+
+def test_what_is_read_is_not_overwritten(here, two_pools, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("router.training.commands.ablate.run_ablation")  # refused before it
+    before = {name: Path(name).read_bytes() for name in (*two_pools, "runs.csv")}
+    for name in before:
+        assert "is a file that is read" in here.fails("ablate", *two_pools, "--out", f"./{name}")
+    assert "is a folder" in here.fails("ablate", *two_pools, "--out", "router")
+    assert {name: Path(name).read_bytes() for name in before} == before
+
+
+@pytest.mark.usefixtures("few_variants")
+def test_tables_that_cannot_be_written_are_shown(here, two_pools, monkeypatch: pytest.MonkeyPatch):
+    def refused(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_text", refused)
+    result = here.run("ablate", two_pools[0], "--seeds", 1, "--out", "no.md", code=2)
+    assert "Change out of fold" in result.stdout
+    assert "error: no.md cannot be written: Permission denied" in result.stderr
 
 
 def test_help_has_an_example(here):

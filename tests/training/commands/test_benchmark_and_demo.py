@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from router.eval.baselines import default_baselines
+from router.eval.result import BenchmarkResult
 from router.training.ingest import load_runs
 from router.training.tracking import NullTracker
 
@@ -45,6 +47,37 @@ def test_benchmark_errors_are_one_line(here):
     assert "runs.csv cannot be made" in here.fails(*taken)
     usage = here.run("benchmark", code=2)
     assert "give a POOL.toml or --default-runs" in usage.stderr
+
+
+def test_what_a_benchmark_reads_is_not_overwritten(here, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delattr("router.training.commands.benchmark.run_benchmark")  # refused before it
+    text = Path("pool.toml").read_text(encoding="utf-8")
+    Path("named.toml").write_text('runs = ["runs.parquet"]\n' + text, encoding="utf-8")
+    rules = ("--rules", "rules.toml")
+    Path("rules.toml").write_text("", encoding="utf-8")
+    for words in (
+        ("pool.toml", "runs.csv", "--decisions", "./runs.csv"),
+        ("pool.toml", "runs.csv", "--decisions", "pool.toml"),
+        ("named.toml", "--decisions", "runs.parquet"),
+        ("pool.toml", "runs.csv", *rules, "--decisions", "rules.toml"),
+    ):
+        before = Path(words[-1]).read_bytes()
+        assert "is a file that is read" in here.fails("benchmark", *words)
+        assert Path(words[-1]).read_bytes() == before
+    folder = ("pool.toml", "runs.csv", "--decisions", "router")
+    assert "router is a folder" in here.fails("benchmark", *folder)
+
+
+@pytest.mark.usefixtures("quick")
+def test_decisions_that_cannot_be_written_leave_the_figures(here, monkeypatch: pytest.MonkeyPatch):
+    def full(*args: object) -> None:
+        raise OSError("error writing bytes to file")  # as pyarrow says it, without a name
+
+    monkeypatch.setattr(BenchmarkResult, "write_decisions", full)
+    words = ("benchmark", "pool.toml", "runs.csv", "--seeds", 1, "--decisions", "no.parquet")
+    result = here.run(*words, code=2)
+    assert "zero router" in result.stdout
+    assert "error: no.parquet cannot be written: error writing bytes" in result.stderr
 
 
 @pytest.fixture
