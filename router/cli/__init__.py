@@ -10,6 +10,8 @@ or input that cannot be used.
 
 from __future__ import annotations
 
+import os
+import sys
 from importlib import import_module
 from importlib.metadata import entry_points
 
@@ -120,11 +122,21 @@ class _LazyGroup(click.Group):
         except BrokenPipeError:
             raise
         except OSError as error:
-            if error.filename is None:
-                raise
-            message = f"{error.filename}: {error.strerror}"
+            reason = error.strerror or str(error)
+            message = reason if error.filename is None else f"{error.filename}: {reason}"
+            _drop_unwritten()
         click.echo(f"error: {message}", err=True)
         ctx.exit(2)
+
+
+def _drop_unwritten() -> None:
+    """Give up what standard output did not take, which would fail again when Python ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 @click.group("wattroute", cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
