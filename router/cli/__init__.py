@@ -5,7 +5,7 @@ What serving needs is built in. Every other command comes through the entry-poin
 only when it is called: ``wattroute --help`` stays quick and works without any extra.
 
 Exit codes: 0 success, 1 a finding (the command ran and its answer is no), 2 wrong usage
-or input that cannot be used.
+or input that cannot be used, 130 stopped with Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,7 +19,10 @@ import click
 
 from router.errors import MissingExtraError, WattRouteError
 
-__all__ = ["main"]
+__all__ = ["INTERRUPTED", "main"]
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
 
 _GROUP = "wattroute.commands"
 
@@ -125,6 +128,9 @@ class _LazyGroup(click.Group):
             reason = error.strerror or str(error)
             message = reason if error.filename is None else f"{error.filename}: {reason}"
             _drop_unwritten()
+        except (KeyboardInterrupt, click.Abort):  # the latter at a question
+            click.echo("stopped", err=True)
+            ctx.exit(INTERRUPTED)
         click.echo(f"error: {message}", err=True)
         ctx.exit(2)
 

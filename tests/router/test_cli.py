@@ -189,6 +189,14 @@ def test_a_finding_exits_1(plug_in: Any):
     assert invoke("plugged").exit_code == 1
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()])
+def test_ctrl_c_is_no_finding(plug_in: Any, error: BaseException):
+    plug_in(raises(error))
+    result = invoke("plugged")
+    assert result.exit_code == 130
+    assert result.stderr == "stopped\n"
+
+
 def test_what_is_registered_must_be_a_command(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(router.cli._BUILT_IN, "odd", "router.errors:ConfigError")
     result = invoke("odd")

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import click
 
+from router.cli import INTERRUPTED
 from router.errors import ConfigError
 from router.eval.collect.adaptive import AdaptiveSettings
 from router.eval.collect.job import CollectJob, KeyLimits, run_collect
@@ -172,7 +173,7 @@ def collect(
         result = run_collect(job, lambda text: _confirmed(text, yes))
     except KeyboardInterrupt:
         click.echo("stopped: answers are stored; the same command goes on from here", err=True)
-        sys.exit(1)
+        sys.exit(INTERRUPTED)
     click.echo(json.dumps(result.to_dict(), indent=1) if as_json else str(result))
     sys.exit(int(not result.complete))
 

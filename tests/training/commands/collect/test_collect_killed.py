@@ -94,7 +94,7 @@ def test_interrupted_it_says_how_to_go_on(here: Any):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)  # while all wait for the next minute
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 1
+    assert process.returncode == 130
     assert out == b""
     assert err.decode().splitlines()[-1].startswith("stopped: answers are stored")
     assert b"Traceback" not in err
