@@ -10,6 +10,9 @@ or input that cannot be used, 130 stopped with Ctrl-C.
 
 from __future__ import annotations
 
+import codecs
+import io
+import json
 import os
 import sys
 from importlib import import_module
@@ -23,6 +26,8 @@ __all__ = ["INTERRUPTED", "main"]
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C, as shells have it: 128 and the number of SIGINT."""
+
+_ESCAPED = "wattroute.escaped"
 
 _GROUP = "wattroute.commands"
 
@@ -156,3 +161,13 @@ def main() -> None:
     Example:
       wattroute route "Summarise this ticket in one line: ..." --quality 0.98
     """  # noqa: D301 - click's own escape
+    codecs.register_error(_ESCAPED, _as_json_escapes)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_ESCAPED)
+
+
+def _as_json_escapes(error: UnicodeError) -> tuple[str, int]:
+    r"""Write what a terminal cannot show as \u escapes, with which JSON stays JSON."""
+    assert isinstance(error, UnicodeEncodeError)
+    return json.dumps(error.object[error.start : error.end])[1:-1], error.end

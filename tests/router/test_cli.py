@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -359,3 +360,26 @@ def test_a_full_disk_under_standard_output_is_one_line():
         )
     assert ended.returncode == 2
     assert ended.stderr == "error: No space left on device\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "iso8859-7"])
+def test_a_terminal_that_cannot_show_a_name_gets_it_escaped(encoding: str):
+    code = (
+        "import click, json, router.cli.route\n"
+        "from router.cli import _BUILT_IN, main\n"
+        "name = 'caf\\xe9-\\u03bb-\\U0001f600'\n"
+        "def show():\n"
+        "    click.echo(json.dumps(name, ensure_ascii=False))\n"
+        "    click.echo(name, err=True)\n"
+        "router.cli.route.plugged = click.Command('plugged', callback=show)\n"
+        "_BUILT_IN['plugged'] = 'router.cli.route:plugged'\n"
+        "main(['plugged'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": encoding},
+        check=True,
+    )
+    assert json.loads(ended.stdout.decode(encoding)) == "caf\xe9-\u03bb-\U0001f600"
+    assert "-\\ud83d\\ude00" in ended.stderr.decode(encoding)
