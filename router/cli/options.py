@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import click
 
-__all__ = ["decision_options", "unused_seed_option"]
+__all__ = ["FiniteRange", "decision_options", "unused_seed_option"]
+
+
+class FiniteRange(click.FloatRange):
+    """A range without NaN and infinities, which compare false with its ends or have none."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Return the number, or fail with the option and what was given."""
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
 
 _DECISION_OPTIONS = (
     click.argument("text", required=False),

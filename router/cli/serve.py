@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from router.cli.options import unused_seed_option
+from router.cli.options import FiniteRange, unused_seed_option
 from router.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -102,7 +102,11 @@ Examples:
 )
 @click.option("--log-prompts", is_flag=True, help="Log the prompts too, not their hashes alone.")
 @click.option(
-    "--max-body-mb", default=20.0, show_default=True, help="Largest request in megabytes."
+    "--max-body-mb",
+    type=FiniteRange(min=0),
+    default=20.0,
+    show_default=True,
+    help="Largest request in megabytes.",
 )
 @click.option(
     "--max-in-flight", default=1_000, show_default=True, help="Requests a worker has at a time."

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import click
 
 from router.cli import INTERRUPTED
+from router.cli.options import FiniteRange
 from router.errors import ConfigError
 from router.eval.collect.adaptive import AdaptiveSettings
 from router.eval.collect.job import CollectJob, KeyLimits, run_collect
@@ -80,11 +81,11 @@ Examples:
 @click.option("--rpm", type=click.IntRange(min=1), help="Requests a minute of a key.")
 @click.option("--rpd", type=click.IntRange(min=1), help="Requests a day of a key.")
 @click.option(
-    "--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=600.0, show_default=True,
+    "--timeout", "timeout_s", type=FiniteRange(min=0.1), default=600.0, show_default=True,
     help="Seconds for one request.",
 )  # fmt: skip
 @click.option("--max-requests", type=click.IntRange(min=0), help="Budget of the whole folder.")
-@click.option("--max-energy", type=click.FloatRange(min=0), metavar="JOULES", help="The same in J.")
+@click.option("--max-energy", type=FiniteRange(min=0), metavar="JOULES", help="The same in J.")
 @click.option("--pool", "pool_file", metavar="POOL.toml", help="Joules per token of the models.")
 @click.option("--anchors", type=click.IntRange(min=1), help="Ask only so many of the prompts.")
 @click.option("--adaptive", is_flag=True, help="Leave out what smaller models' answers tell.")

@@ -284,6 +284,8 @@ def test_a_router_that_cannot_be_loaded(tmp_path: Path):
         (["--upstream", "http://x/v1", "--drain", "-1"], "drain_s is -1"),
         (["--upstream", "http://x/v1", "--idle-timeout", "inf"], "idle_s is inf"),
         (["--upstream", "http://x/v1", "--max-body-mb", "0"], "max_body_bytes is 0"),
+        (["--upstream", "http://x/v1", "--max-body-mb", "nan"], "'--max-body-mb': nan is not"),
+        (["--upstream", "http://x/v1", "--max-body-mb", "inf"], "'--max-body-mb': inf is not"),
         (["--upstream", "http://x/v1", "--log-prompts"], "--log"),
         (["--upstream", "http://x/v1", "--key-env", "NO_SUCH_KEY"], "NO_SUCH_KEY is not set"),
         (["--upstream", "http://x/v1", "--model-upstream", "m"], "MODEL=URL"),

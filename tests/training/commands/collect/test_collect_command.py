@@ -229,6 +229,8 @@ def test_a_refused_key_is_one_line(here: Any):
         (["--adaptive", "--error-budget", "0.7"], "error_budget is 0.7"),
         (["--max-energy", "5", "--models", "my-own"], "needs the energy of my-own"),
         (["--api-id", "x"], "write NAME=ID"),
+        (["--timeout", "nan"], "'--timeout': nan is not a finite number"),
+        (["--max-energy", "inf"], "'--max-energy': inf is not a finite number"),
     ],
 )
 def test_wrong_usage_is_one_line(here: Any, change: list[str], message: str):
