@@ -14,6 +14,10 @@ __all__ = ["COLUMNS", "Column", "Problem", "RunsError", "check_columns"]
 
 _SHOWN = 10
 
+# beyond any request, and small enough that sums over all rows stay exact enough
+_MOST_TOKENS = 1e9
+_MOST_JOULES = 1e12
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -47,9 +51,9 @@ COLUMNS: dict[str, Column] = {
         Column("model", "text", "name of the model that answered", required=True),
         Column("quality", "number", "grade of the answer in [0, 1]", required=True, high=1.0),
         Column("prompt_id", "text", "stable id of the prompt; its hash where absent"),
-        Column("prompt_tokens", "number", "tokens of the prompt"),
-        Column("completion_tokens", "number", "tokens of the answer"),
-        Column("energy_j", "number", "measured energy of the request in joules"),
+        Column("prompt_tokens", "number", "tokens of the prompt", high=_MOST_TOKENS),
+        Column("completion_tokens", "number", "tokens of the answer", high=_MOST_TOKENS),
+        Column("energy_j", "number", "measured energy of the request in joules", high=_MOST_JOULES),
         Column("task", "text", "label of the kind of prompt"),
         Column("source", "text", "where the run comes from"),
         Column("split", "text", "split that the source assigned"),
