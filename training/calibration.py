@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,7 @@ __all__ = [
     "calibration_prompts",
     "hold_out",
     "today",
+    "why_none_held_out",
 ]
 
 _Floats = NDArray[np.float64]
@@ -99,9 +101,7 @@ def hold_out(
     training, calibration : ndarray of int
         Positions, ascending; nothing is held out where that would be fewer than 100 groups.
     """
-    _, member = np.unique(groups, return_inverse=True)
-    whole = np.bincount(member, ~complete) == 0
-    candidates = np.flatnonzero(whole)
+    member, candidates = _whole_groups(groups, complete)
     n_held = int(share * len(candidates))
     if n_held < MIN_PROMPTS:
         return np.arange(len(groups)), np.zeros(0, np.int64)
@@ -109,6 +109,34 @@ def hold_out(
     rng = np.random.default_rng([seed, len(candidates)])
     held = np.isin(member, rng.permutation(candidates)[:n_held])
     return np.flatnonzero(~held), np.flatnonzero(held)
+
+
+def why_none_held_out(
+    groups: NDArray[np.integer], complete: NDArray[np.bool_], share: float
+) -> str:
+    """Say how many graded prompts a share would have to be taken of.
+
+    Parameters
+    ----------
+    groups, complete, share
+        As in :func:`hold_out`, which held none out.
+    """
+    n_graded = len(_whole_groups(groups, complete)[1])
+    n_needed = ceil(MIN_PROMPTS / share)
+    n_needed += int(share * n_needed) < MIN_PROMPTS  # where the product is rounded down
+    return (
+        f"nothing is promised: a share of {share:g} of {n_graded:,} prompts with grades of every "
+        f"model is fewer than the {MIN_PROMPTS} that certify. It takes {n_needed:,} such prompts, "
+        "or `wattroute calibrate` with new ones"
+    )
+
+
+def _whole_groups(
+    groups: NDArray[np.integer], complete: NDArray[np.bool_]
+) -> tuple[_Index, _Index]:
+    """Return the number of each prompt's group, and the groups without gaps in their grades."""
+    _, member = np.unique(groups, return_inverse=True)
+    return member, np.flatnonzero(np.bincount(member, ~complete) == 0)
 
 
 def calibration_prompts(

@@ -20,7 +20,7 @@ from router.features import FeatureExtractor, Features, FeatureSpec
 from router.monitor.baseline import LINEAGE_KEY
 from router.novelty import NoveltyGuard
 from router.pool import Pool
-from router.training.calibration import CALIBRATION_SHARE, hold_out
+from router.training.calibration import CALIBRATION_SHARE, hold_out, why_none_held_out
 from router.training.fitting import FittedRouter, fit_router
 from router.training.held_out import GradedPrompts, certify_held_out, expected_scores
 from router.training.monitor_baselines import held_out, monitor_baselines, out_of_fold
@@ -188,6 +188,8 @@ def train_router(
         )
         lineage |= {"calibration_hashes": hashes[held].tolist()}
         artifact = replace(artifact, lineage=lineage, calibration=calibration)
+    elif calibration_share:
+        say(why_none_held_out(every.groups, complete, calibration_share))
     unseen = [out_of_fold(fitted, targets)]
     if len(held):
         cells_held = every.rows(held)

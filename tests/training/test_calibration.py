@@ -19,6 +19,7 @@ from router.training.calibration import (
     calibration_prompts,
     hold_out,
     today,
+    why_none_held_out,
 )
 from router.training.certify.floors import floor_evidence
 
@@ -79,6 +80,16 @@ def test_a_group_with_a_gap_is_not_held_out() -> None:
     complete = np.ones(600, bool)
     complete[1::2] = False
     assert len(hold_out(groups, complete, 0.9, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(("share", "needed"), [(0.25, 400), (0.07, 1429), (0.99, 102), (0.1, 1000)])
+def test_too_few_prompts_are_told_how_many_it_takes(share: float, needed: int) -> None:
+    groups, complete = np.arange(needed + 50) % (needed - 1), np.ones(needed + 50, bool)
+    assert len(hold_out(groups, complete, share, 0)[1]) == 0
+    said = why_none_held_out(groups, complete, share)
+    assert f"of {needed - 1:,} prompts with grades of every model" in said
+    assert f"It takes {needed:,} such prompts, or `wattroute calibrate`" in said
+    assert len(hold_out(np.arange(needed), complete[:needed], share, 0)[1]) >= 100
 
 
 def test_repeated_texts_count_once_and_in_the_order_of_their_hashes(pool: Pool) -> None:

@@ -19,6 +19,8 @@ def test_training_shows_progress_and_the_result(here):
     for line in result.stderr.splitlines():
         assert re.match(r" +\d+\.\d s   *\S", line)
     assert "180 runs of 60 prompts and 3 models from 1 file" in result.stderr
+    assert "nothing is promised: a share of 0.25 of 60 prompts" in result.stderr
+    assert "It takes 400 such prompts" in result.stderr
     assert not (here.folder / "mlruns").exists()
     card = (here.folder / "a" / "README.md").read_text(encoding="utf-8")
     assert "wattroute train runs.csv --pool pool.toml --splits 1 --seed 0 --out a" in card
@@ -55,6 +57,11 @@ def test_training_with_held_out_figures_as_json(here):
     assert shown["held_out"]["seeds"] == [0, 1]
     assert "wattroute" in shown["held_out"]["figures"]
     assert shown["data_digest"]
+
+
+def test_without_a_share_no_promise_is_missed(here):
+    words = ("runs.csv", "--pool", "pool.toml", "--out", "none-asked", "--calibration-share", 0)
+    assert "promised" not in here.train(*words).stderr
 
 
 def test_training_is_tracked_and_registered(here, monkeypatch: pytest.MonkeyPatch):
