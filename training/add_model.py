@@ -27,6 +27,7 @@ from router.messages import prompt_text
 from router.model import RouterModel
 from router.novelty import NoveltyGuard
 from router.pool import PoolModel
+from router.training.energy_check import energy_cautions
 from router.training.new_model import WELL_KNOWN, fit_new_model
 from router.training.train import prompt_hashes
 from router.training.widen import widen
@@ -164,6 +165,8 @@ def add_model(
     pool = replace(artifact.pool, models=(*artifact.pool.models, new))
     matrix = _with_columns(matrix, pool.names)
     graded = _graded_rows(matrix, new.name)
+    if caution := energy_cautions(matrix, pool).get(new.name):
+        say(f"warning: {caution}")
     if len(graded) > _MAX_PROMPTS:
         say(
             f"{len(graded):,} prompts have a grade of {new.name!r}: {_MAX_PROMPTS} of them are "

@@ -21,6 +21,7 @@ from router.monitor.baseline import LINEAGE_KEY
 from router.novelty import NoveltyGuard
 from router.pool import Pool
 from router.training.calibration import CALIBRATION_SHARE, hold_out, why_none_held_out
+from router.training.energy_check import energy_cautions
 from router.training.fitting import FittedRouter, fit_router
 from router.training.held_out import GradedPrompts, certify_held_out, expected_scores
 from router.training.monitor_baselines import held_out, monitor_baselines, out_of_fold
@@ -121,6 +122,8 @@ def train_router(
         raise ConfigError(f"calibration_share is {calibration_share!r}: use a share in [0, 1)")
     energy_j = true_energy(matrix, pool)
     every = matrix.columns(pool.names)
+    for caution in energy_cautions(every, pool).values():
+        say(f"warning: {caution}")
     graded = np.flatnonzero(~np.isnan(every.quality).all(axis=1))
     every, energy_j = every.rows(graded), energy_j[graded]
     complete = np.asarray(~np.isnan(every.quality).any(axis=1))

@@ -52,6 +52,14 @@ def test_a_model_of_the_catalogue_is_added(here):
     assert NAME in shown.stdout
 
 
+def test_energy_that_was_measured_and_does_not_reach_decisions_is_told(here, graded):
+    graded.assign(energy_j=5_000.0).to_csv("metered.csv", index=False)
+    told = add(here, "runs.csv", "metered.csv", out="metered").stderr
+    assert f"warning: {NAME!r} took 5e+03 J an answer, as measured in 40 runs" in told
+    assert "joules_per_completion_token" in told
+    assert "warning" not in add(here, "runs.csv", "graded.csv", out="metered").stderr
+
+
 def test_as_json(here):
     shown = json.loads(add(here, "runs.csv", "graded.csv", "--json", out="j").stdout)
     assert shown["router"] == "j"

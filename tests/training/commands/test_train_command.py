@@ -83,6 +83,28 @@ def test_training_is_tracked_and_registered(here, monkeypatch: pytest.MonkeyPatc
     assert seen == [("sqlite:///x.db", "e", "train three seed 0", "train"), ("r", "c")]
 
 
+def test_energy_that_was_measured_and_does_not_reach_decisions_is_told(here, pool):
+    tokens = here.frame["completion_tokens"]
+    # the large model takes a tenth of what the pool says, the small one what it says, and the
+    # middle one was measured on a few prompts only
+    e_out = {model.name: model.joules_per_completion_token for model in pool.models}
+    energy_j = here.frame["model"].map(e_out) * tokens
+    energy_j[here.frame["model"] == "large"] /= 10
+    energy_j[here.frame["model"] == "middle"] = np.nan
+    middle = here.frame.index[here.frame["model"] == "middle"][:5]
+    energy_j[middle] = 4 * e_out["middle"] * tokens[middle]
+    here.frame.assign(energy_j=energy_j).to_csv("measured.csv", index=False)
+    result = here.train("measured.csv", "--pool", "pool.toml", "--out", "measured")
+    warnings = [line for line in result.stderr.splitlines() if "warning: " in line]
+    assert len(warnings) == 2
+    large = energy_j[here.frame["model"] == "large"].mean()
+    middle_line = next(line for line in warnings if "'middle'" in line)
+    assert "measured in 5 runs" in middle_line
+    large_line = next(line for line in warnings if "'large'" in line)
+    assert f"'large' took {large:.3g} J an answer, as measured in 60 runs" in large_line
+    assert "joules_per_completion_token" in large_line
+
+
 def test_without_a_pool_file_the_catalogue_says_the_energy(here):
     names = {"small": "gemma-3-12b-it", "middle": "gemma-3-27b-it", "large": "my-own-finetune"}
     frame = here.frame.assign(model=here.frame["model"].map(names))
