@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from router.errors import ConfigError
 
-__all__ = ["Prompt", "PromptText", "prompt_text"]
+__all__ = ["Prompt", "PromptText", "has_text", "prompt_text"]
 
 Prompt: TypeAlias = str | Sequence[Mapping[str, Any]]
 """A prompt: plain text, or chat messages in OpenAI's shape."""
@@ -153,6 +153,49 @@ def prompt_text(prompt: Prompt) -> PromptText:
         has_tools=has_tools,
         n_images=n_images,
     )
+
+
+def has_text(prompt: object) -> bool:
+    """Return whether a prompt as a client sent it is well formed and has text to learn from.
+
+    A proxy passes on what only the upstream can judge, such as roles of its own, so a decision
+    log may have any JSON as a prompt.
+
+    Parameters
+    ----------
+    prompt : object
+        Plain text or chat messages, or something else.
+
+    Examples
+    --------
+    >>> has_text([{"role": "user", "content": "Why?"}])
+    True
+    >>> has_text([{"role": "user", "content": None}]), has_text([{"role": "robot"}]), has_text(7)
+    (False, False, False)
+    """
+    if isinstance(prompt, str):
+        return bool(prompt.strip())
+    if not isinstance(prompt, list):
+        return False
+    try:
+        prompt_text(prompt)
+    except ConfigError:
+        return False
+    texts: list[str] = []
+    for message in prompt:
+        content = message.get("content")
+        if isinstance(content, str):
+            texts.append(content)
+        elif isinstance(content, list):
+            if not all(isinstance(p, dict) and isinstance(p.get("type"), str) for p in content):
+                return False
+            parts = [part.get("text") for part in content if part["type"] in _TEXT_PARTS]
+            if not all(isinstance(part, str) for part in parts):
+                return False
+            texts += parts
+        elif content is not None or not (message.get("tool_calls") or message.get("function_call")):
+            return False
+    return any(text.strip() for text in texts)
 
 
 def _role(message: object, i: int) -> str:

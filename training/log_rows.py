@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from router.errors import DataError
+from router.messages import has_text
 from router.serve.decision_log import graded_runs
 from router.training.run_cells import Chunk
 from router.training.schema import Problem
@@ -49,6 +51,9 @@ def is_decision_log(path: Path) -> bool:
 def read_log(path: Path) -> Iterator[Chunk]:
     """Read the answers of one decision log that were graded and whose prompts were logged.
 
+    Prompts that are malformed or have no text are passed over, as nothing can be learned from
+    them; a warning is logged with their number.
+
     Parameters
     ----------
     path : Path
@@ -65,18 +70,26 @@ def read_log(path: Path) -> Iterator[Chunk]:
     OSError
         If it cannot be read.
     """
-    first = 1
-    runs = graded_runs([path])
+    numbered = enumerate(graded_runs([path]), 1)
+    n_kept = n_passed_over = 0
     try:
-        while piece := list(itertools.islice(runs, _CHUNK_ROWS)):
-            rows = np.arange(first, first + len(piece), dtype=np.int64)
-            yield Chunk(rows, {name: [run.get(name) for run in piece] for name in _FIELDS})
-            first += len(piece)
+        while piece := list(itertools.islice(numbered, _CHUNK_ROWS)):
+            kept = [(row, run) for row, run in piece if has_text(run["prompt"])]
+            n_kept += len(kept)
+            n_passed_over += len(piece) - len(kept)
+            rows = np.array([row for row, _ in kept], np.int64)
+            yield Chunk(rows, {name: [run.get(name) for _, run in kept] for name in _FIELDS})
     except DataError as error:
         problem = Problem("broken log", str(error), str(path))
         yield Chunk(np.empty(0, np.int64), {}, [problem])
         return
-    if first == 1:
+    if n_passed_over:
+        logging.getLogger(__name__).warning(
+            "%s: %d graded runs passed over: their prompts are malformed or have no text",
+            path,
+            n_passed_over,
+        )
+    if not n_kept:
         reason = (
             "the decision log has no graded answers with their prompts: serve with --log-prompts "
             "and send grades to /v1/feedback"

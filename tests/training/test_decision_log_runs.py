@@ -73,9 +73,10 @@ def test_training_reads_the_log_itself(tmp_path: Path):
     [
         ([decision("wr-1", "small", MESSAGES)], "--log-prompts"),
         ([decision("wr-1", "small", None), grade("wr-1", 1.0)], "--log-prompts"),
+        ([decision("wr-1", "small", [{"role": "x"}]), grade("wr-1", 1.0)], "--log-prompts"),
         ([decision("wr-1", "small", MESSAGES), grade("wr-1", 7.0)], "quality"),
     ],
-    ids=["no grade", "no prompt", "wrong grade"],
+    ids=["no grade", "no prompt", "no text", "wrong grade"],
 )
 def test_a_log_without_what_training_needs(tmp_path: Path, records: list[Any], said: str):
     log = write_log(tmp_path / "decisions.jsonl", *records)
@@ -120,11 +121,67 @@ def test_graded_decisions_load_as_runs(tmp_path: Path):
     assert out.stat().st_mode & 0o077 == 0
 
 
+IMAGE = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+WITHOUT_TEXT = {
+    "unknown role": [{"role": "robot", "content": "Why?"}],
+    "no role": [{"content": "Why?"}],
+    "null": [{"role": "user", "content": None}],
+    "null after text": [*MESSAGES, {"role": "assistant", "content": None}],
+    "image": [{"role": "user", "content": [IMAGE]}],
+    "blank": " \n",
+    "blank part": [{"role": "user", "content": [{"type": "text", "text": " "}, IMAGE]}],
+    "part without text": [{"role": "user", "content": [{"type": "text"}]}],
+    "part without type": [{"role": "user", "content": ["Why?"]}],
+    "number": [{"role": "tool", "content": 7}],
+    "calls that are none": [*MESSAGES, {"role": "assistant", "content": "", "tool_calls": "x"}],
+    "no messages": [],
+    "object": {"role": "user", "content": "Why?"},
+}
+
+
+@pytest.mark.parametrize("prompt", WITHOUT_TEXT.values(), ids=WITHOUT_TEXT)
+def test_prompts_without_text_are_passed_over_and_counted(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, prompt: Any
+):
+    useful = [{"role": "user", "content": [{"type": "text", "text": "What is it?"}, IMAGE]}]
+    log = write_log(
+        tmp_path / "log.jsonl",
+        decision("wr-1", "small", prompt),
+        decision("wr-2", "large", useful),
+        grade("wr-1", 1.0),
+        grade("wr-2", 1.0),
+    )
+    read = load_runs(log)
+    assert read.frame["model"].tolist() == ["large"]
+    assert "log.jsonl: 1 graded runs passed over" in caplog.text
+    out = tmp_path / "runs.jsonl"
+    result = invoke(log, "--out", out)
+    assert "1 graded runs of 1 models" in result.stdout
+    assert "1 graded runs passed over" in result.stderr
+    assert load_runs(out).digest == read.digest
+
+
+def test_what_has_text_can_be_learned_from(tmp_path: Path):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    prompts = [
+        "Why?",
+        [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}],
+        [{"role": "user", "content": [{"type": "input_text", "text": "Why?"}]}],
+        [{"role": "system", "content": "Describe images."}, {"role": "user", "content": [IMAGE]}],
+    ]
+    records = [decision(f"wr-{i}", "small", prompt) for i, prompt in enumerate(prompts)]
+    grades = [grade(f"wr-{i}", 1.0) for i in range(len(prompts))]
+    runs = load_runs(write_log(tmp_path / "log.jsonl", *records, *grades))
+    assert len(runs.frame) == len(prompts)
+    assert len(runs.to_matrix().prompts) == len(prompts)
+
+
 def test_counts_as_json(tmp_path: Path):
     log = write_log(tmp_path / "log.jsonl", decision("wr-1", "small", "Why?"), grade("wr-1", 1.0))
     result = invoke(log, "--out", tmp_path / "runs.jsonl", "--json")
     assert json.loads(result.output) == {
         "runs": 1,
+        "passed_over": 0,
         "models": ["small"],
         "out": str(tmp_path / "runs.jsonl"),
     }
