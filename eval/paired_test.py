@@ -27,7 +27,7 @@ class PairedTest:
         The mean over the prompts.
     low, high : float
         Ends of its two-sided 90 % interval: the test at the level 0.05 rejects where `low` is
-        above 0.
+        above 0. They reach to 0 where the differences are all equal.
     p_value : float
         Chance of a statistic as large as this if the true mean were 0.
     n : int
@@ -53,7 +53,9 @@ def paired_test(differences: ArrayLike, groups: ArrayLike, seed: int = 0) -> Pai
 
     Prompts of one group are drawn together. The statistic is the mean over its standard error;
     its distribution under a mean of 0 is that of the resampled means around the mean at hand,
-    each over its own standard error. Unlike the t test this follows the skewness of energies.
+    each over its own standard error. Unlike the t test this follows the skewness of energies. The
+    level is kept as the number of prompts grows; with few prompts not for differences of grades,
+    which take few values and rarely the telling ones: an exact test is for those.
 
     Parameters
     ----------
@@ -67,7 +69,8 @@ def paired_test(differences: ArrayLike, groups: ArrayLike, seed: int = 0) -> Pai
     Returns
     -------
     PairedTest
-        With differences that are all equal, `p_value` is 0 or 1: nothing is left to chance.
+        With differences that are all equal, `p_value` is 1: what has not varied yet may still,
+        and nothing says how much.
 
     Raises
     ------
@@ -98,8 +101,8 @@ def paired_test(differences: ArrayLike, groups: ArrayLike, seed: int = 0) -> Pai
     rest = sums - mean * counts
     error = float(_moves(np.ones((1, n_groups)), rest, counts)[1][0])
     if error <= 1e-12 * np.abs(values).max():
-        p_value, needed = (0.0, 2) if mean > 0 else (1.0, None)
-        return PairedTest(mean, mean, mean, p_value, len(values), n_groups, needed)
+        ends = min(mean, 0.0), max(mean, 0.0)
+        return PairedTest(mean, *ends, 1.0, len(values), n_groups, None)
     rng = np.random.default_rng(seed)
     parts: list[_Floats] = []
     rows = max(1, _CHUNK_CELLS // n_groups)

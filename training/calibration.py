@@ -29,6 +29,7 @@ __all__ = [
     "CalibrationPrompts",
     "calibrate",
     "calibration_prompts",
+    "distinct_texts",
     "hold_out",
     "today",
     "why_none_held_out",
@@ -172,7 +173,7 @@ def calibration_prompts(
         Repeated texts would not be independent evidence: the first one counts.
     """
     counting = np.arange(len(hashes)) if familiar is None else np.flatnonzero(familiar)
-    hashes, first = np.unique(hashes[counting], return_index=True)
+    first, draws = distinct_texts(hashes[counting])
     first = counting[first]
     expected_j = pool.joules(scores.prompt_tokens, scores.completion_tokens)
     return CalibrationPrompts(
@@ -182,8 +183,27 @@ def calibration_prompts(
         quality=quality[first],
         energy_j=energy_j[first],
         groups=tuple(groups[i] for i in first),
-        draws=hashes / _HASH_RANGE,
+        draws=draws,
     )
+
+
+def distinct_texts(hashes: _Index) -> tuple[_Index, _Floats]:
+    """Return the first prompt of each text, and a number in [0, 1) that the text decides.
+
+    Parameters
+    ----------
+    hashes : ndarray of shape (n,)
+        48-bit hashes of the texts.
+
+    Returns
+    -------
+    first : ndarray of int
+        Positions in the order of the hashes.
+    draws : ndarray of float
+        The numbers, ascending: for :func:`router.training.certify.paired.rounded`.
+    """
+    texts, first = np.unique(hashes, return_index=True)
+    return first.astype(np.int64), texts / _HASH_RANGE
 
 
 def calibrate(

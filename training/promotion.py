@@ -6,15 +6,20 @@ and the challenger is better only if both are rejected:
 1. its mean quality is at most ``bar - margin`` times that of the champion's reference model;
 2. its mean energy is at least the champion's.
 
-So the chance of promoting a router that misses the bar by more than the margin, or one that saves
-nothing, is at most the level (an intersection-union test: Berger, Technometrics 24, 1982). Without
-a champion, its place is taken by the challenger's own reference model for every prompt.
+So the chance of promoting a router for which either hypothesis is true is at most that of its test
+(an intersection-union test: Berger, Technometrics 24, 1982). The test of quality is the exact one
+of certification, with fractional grades rounded by lot: its chance is at most the level for any
+number of prompts. That of energy is a bootstrap-t, whose chance is the level as the number of
+prompts grows. Without a champion, its place is taken by the challenger's own reference model for
+every prompt.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from math import ceil, log
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -26,11 +31,25 @@ from router.eval.matrix import AnswerMatrix
 from router.eval.paired_test import PairedTest, paired_test
 from router.eval.protocol import true_energy
 from router.pool import Pool
+from router.training.calibration import distinct_texts
+from router.training.certify.paired import rounded
+from router.training.certify.ratio_test import ratio_p_value
 from router.training.train import prompt_hashes
 
-__all__ = ["Contest", "PromotionRule", "compare_routers", "joint_pool", "seen_prompts"]
+__all__ = [
+    "Contest",
+    "PromotionRule",
+    "QualityTest",
+    "compare_routers",
+    "joint_pool",
+    "seen_prompts",
+]
+
+_Floats = NDArray[np.float64]
 
 _MIN_PROMPTS = 30
+_LEAST_LEVEL = 0.001  # the exact test finds no smaller p-value
+_POWER = 0.8
 _LEAST_ENERGY_J = 1e-12
 
 
@@ -45,7 +64,7 @@ class PromotionRule:
     margin : float
         How far below the bar quality may be, as a share of the reference model's, in [0, quality).
     level : float
-        Chance of promoting a router that is not better, in (0, 0.5].
+        Chance of promoting a router that is not better, in (0.001, 0.5].
 
     Raises
     ------
@@ -62,8 +81,36 @@ class PromotionRule:
             raise ConfigError(f"quality is {self.quality!r}: use a share in (0, 1]")
         if not 0.0 <= self.margin < self.quality:
             raise ConfigError(f"margin is {self.margin!r}: use a share from 0 up, below the bar")
-        if not 0.0 < self.level <= 0.5:
-            raise ConfigError(f"level is {self.level!r}: use a chance in (0, 0.5]")
+        if not _LEAST_LEVEL < self.level <= 0.5:
+            raise ConfigError(f"level is {self.level!r}: use a chance in (0.001, 0.5]")
+
+
+@dataclass(frozen=True, slots=True)
+class QualityTest:
+    """An exact one-sided test that a router keeps a share of the reference model's quality.
+
+    Attributes
+    ----------
+    gained, lost, both : int
+        Texts that only the router, only the reference model, and both got right.
+    p_value : float
+        Chance of counts as good as these if the router kept less.
+    n : int
+        Prompts.
+    n_groups : int
+        Distinct texts among them: the first prompt of each counts.
+    n_needed : int or None
+        About how many prompts would show it in four cases of five if they went as these did; None
+        where these did not keep the share.
+    """
+
+    gained: int
+    lost: int
+    both: int
+    p_value: float
+    n: int
+    n_groups: int
+    n_needed: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +129,8 @@ class Contest:
         Mean quality as a share of the reference model's.
     challenger_energy, champion_energy : float
         Mean energy as a share of the reference model's.
-    quality_test : PairedTest
-        Of the challenger's quality above the bar less the margin, in units of quality.
+    quality_test : QualityTest
+        Of the bar less the margin, as a share of the reference model's quality.
     energy_test : PairedTest
         Of the joules a request that it saves.
     has_champion : bool
@@ -99,7 +146,7 @@ class Contest:
     challenger_energy: float
     champion_quality: float
     champion_energy: float
-    quality_test: PairedTest
+    quality_test: QualityTest
     energy_test: PairedTest
     has_champion: bool
     notes: tuple[str, ...]
@@ -206,7 +253,7 @@ def compare_routers(
         challenger_energy=float(new_j.mean()) / mean_j,
         champion_quality=float(old.mean()) / mean,
         champion_energy=float(old_j.mean()) / mean_j,
-        quality_test=paired_test(new - (rule.quality - rule.margin) * base, matrix.groups, seed),
+        quality_test=_quality_test(new, base, prompt_hashes(matrix.prompts), rule),
         energy_test=paired_test(old_j - new_j, matrix.groups, seed),
         has_champion=champion is not None,
         notes=notes,
@@ -278,8 +325,8 @@ def seen_prompts(router: Router, matrix: AnswerMatrix) -> NDArray[np.bool_] | No
 
 
 def _served(
-    router: Router, matrix: AnswerMatrix, energy_j: NDArray[np.float64], bar: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    router: Router, matrix: AnswerMatrix, energy_j: _Floats, bar: float
+) -> tuple[_Floats, _Floats]:
     """Return quality and joules of each prompt as the router serves it, guard and all."""
     names = {model.api_id: model.name for model in router.artifact.pool.models}
     columns = {name: j for j, name in enumerate(matrix.models)}
@@ -292,7 +339,39 @@ def _served(
     return matrix.quality[rows, chosen], energy_j[rows, chosen]
 
 
-def _needed(found: bool, test: PairedTest) -> str:
+def _quality_test(
+    new: _Floats, base: _Floats, hashes: NDArray[np.int64], rule: PromotionRule
+) -> QualityTest:
+    """Test as certification does: one prompt a text, whose hash rounds fractional grades."""
+    first, draws = distinct_texts(hashes)
+    routed, reference = rounded(new[first], draws), rounded(base[first], draws)
+    gained = int((routed & ~reference).sum())
+    lost = int((~routed & reference).sum())
+    both = int((routed & reference).sum())
+    # free of the last digits of the difference, which could be one too many
+    bar = round(rule.quality - rule.margin, 12)
+    surplus = routed - bar * reference
+    mean, needed = float(surplus.mean()), None
+    if mean > 0.0:
+        normal = NormalDist()
+        z = normal.inv_cdf(1.0 - rule.level) + normal.inv_cdf(_POWER)
+        texts = (z * float(surplus.std()) / mean) ** 2
+        if bar < 1.0 and reference.any():
+            # as many that the reference model gets right rule out that losses were missed by chance
+            texts = max(texts, log(rule.level - _LEAST_LEVEL) / log(bar) / reference.mean())
+        needed = ceil(texts * len(new) / len(first))
+    return QualityTest(
+        gained=gained,
+        lost=lost,
+        both=both,
+        p_value=ratio_p_value(gained, lost, both, bar),
+        n=len(new),
+        n_groups=len(first),
+        n_needed=needed,
+    )
+
+
+def _needed(found: bool, test: PairedTest | QualityTest) -> str:
     if found or test.n_needed is None or test.n_needed <= test.n:
         return ""
     return f"; about {test.n_needed:,} prompts would show such a difference, these are {test.n:,}"

@@ -116,6 +116,50 @@ def test_just_below_the_bar_is_not_shown_to_keep_it(matrix, pool):
     assert compare_routers(nearly, None, matrix, PromotionRule(1.0, 0.08)).better
 
 
+@pytest.mark.parametrize("right", [1.0, 0.7])
+def test_few_prompts_promote_a_router_below_the_bar_no_more_often_than_the_level(
+    make_matrix, pool, right: float
+):
+    """A router that keeps exactly the bar less the margin, by truth, on 30 prompts at a time."""
+    rng = np.random.default_rng(3)
+    few = make_matrix(30, seed=12)
+    challenger = always(pool, "middle")
+    shown = 0
+    for _ in range(200):
+        quality = np.zeros((30, 3))
+        quality[:, 2] = rng.random(30) < right
+        quality[:, 1] = quality[:, 2] * (rng.random(30) < RULE.quality - RULE.margin)
+        found = compare_routers(challenger, None, replace(few, quality=quality), RULE)
+        shown += found.keeps_quality
+    # 0.05 and three standard errors of the simulation
+    assert shown / 200 <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+
+
+def test_prompts_without_a_loss_are_no_proof_while_they_are_few(matrix, clever):
+    few = compare_routers(clever, None, matrix.rows(np.arange(40)), RULE)
+    assert (few.challenger_quality, few.keeps_quality) == (1.0, False)
+    assert few.quality_test.p_value == pytest.approx(0.96**40 + 0.001)
+    assert few.quality_test.n_needed == 74
+    assert "about 74 prompts would show" in few.reasons()[0]
+    enough = compare_routers(clever, None, matrix.rows(np.arange(74)), RULE)
+    assert enough.keeps_quality
+
+
+def test_a_text_counts_once_and_its_hash_rounds_fractional_grades(matrix, pool, clever):
+    rows = np.repeat(np.arange(150), 2)
+    twice = replace(matrix.rows(rows), prompt_ids=matrix.prompt_ids)
+    once = compare_routers(clever, None, matrix.rows(np.arange(150)), RULE).quality_test
+    found = compare_routers(clever, None, twice, RULE).quality_test
+    assert (found.n, found.n_groups) == (300, once.n_groups)
+    assert found.p_value == once.p_value
+    graded = replace(matrix, quality=np.where(matrix.quality == 1.0, 0.6, 0.2))
+    found = compare_routers(always(pool, "middle"), None, graded, RULE).quality_test
+    # equal grades stay equal; a tenth of the prompts differs by 0.4
+    assert found.gained == 0
+    assert 3 <= found.lost <= 22
+    assert 140 <= found.lost + found.both <= 220
+
+
 def test_a_champion_that_misses_the_bar_is_named(matrix, pool, clever):
     found = compare_routers(clever, always(pool, "small"), matrix, RULE)
     assert not found.better
@@ -166,7 +210,7 @@ def test_too_little_to_compare_on_is_refused(matrix, pool, clever):
         ({"quality": float("nan")}, "quality"),
         ({"margin": -0.1}, "margin"),
         ({"margin": 0.98}, "margin"),
-        ({"level": 0.0}, "level"),
+        ({"level": 0.001}, "level"),
         ({"level": 0.9}, "level"),
     ],
 )
@@ -180,3 +224,4 @@ def test_everything_is_json(matrix, clever):
     assert found["better"] is True
     assert len(found["reasons"]) == 2
     assert found["quality_test"]["n"] == 300
+    assert (found["quality_test"]["gained"], found["quality_test"]["lost"]) == (0, 0)

@@ -73,7 +73,7 @@ def test_one_that_is_not_better_stays_a_challenger(here, registry: Registry):
         version = run.register("wattroute", "other")
         run_id = run.run_id
     for challenger in ("other", version, f"models:/wattroute/{version}", f"runs:/{run_id}"):
-        words = ("promote", challenger, "new.csv", *LENIENT, "--level", 1e-4, "--json")
+        words = ("promote", challenger, "new.csv", *LENIENT, "--level", 0.002, "--json")
         found = json.loads(here.run(*words, code=1).stdout)
         assert (found["promoted"], found["champion"], found["version"]) == (False, "1", None)
         assert not found["saves_energy"]
