@@ -54,8 +54,11 @@ class PoolMeans:
 
     @classmethod
     def of(cls, quality: _Floats, energy_j: _Floats) -> PoolMeans:
-        """Return the means of outcomes (n, n_models); NaN where a model was not run."""
-        means = np.nanmean(quality, axis=0), energy_j.mean(axis=0)
+        """Return the means of outcomes (n, n_models) where quality is not NaN: of what was run."""
+        gaps = np.isnan(quality)
+        # a request that was never made took no energy that is known, whatever stands there
+        spent = np.where(gaps, np.nan, energy_j) if gaps.any() else energy_j
+        means = np.nanmean(quality, axis=0), np.nanmean(spent, axis=0)
         return cls(tuple(means[0].tolist()), tuple(means[1].tolist()))
 
     def dominated(self) -> tuple[int, ...]:

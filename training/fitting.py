@@ -270,6 +270,7 @@ def fit_router(
             np.tile(targets.log_tokens, (n_repeats, 1)),
             np.tile(targets.log_prompt_ratio, n_repeats),
             np.concatenate([fit.outer[:, :, n_quality:] for fit in fits], axis=1),
+            ran=np.tile(targets.ran, (n_repeats, 1)),
             copies=n_repeats,
             by_prompt=options.length_head,
         )
@@ -287,15 +288,17 @@ def fit_router(
         )
         # With hardly a prompt that every model answered, filled gaps are the lesser evil: they
         # know nothing of the text, so that a model chosen for it only gets its mean.
-        measured = quality if _complete(quality).sum() >= _MIN_COMPLETE else filled
-        means = PoolMeans.of(measured, energy_j)
+        measured, spent = quality, energy_j
+        if _complete(quality).sum() < _MIN_COMPLETE:
+            measured, spent = filled, np.where(targets.ran, energy_j, energy)
+        means = PoolMeans.of(measured, spent)
         pruned = tuple(j for j in means.dominated() if j != reference)
         score = judge.score(expected)
         if pruned and options.pruning:
             without = judge.score(expected, pruned)
             if without < score - _PRUNING_GAIN:
                 means, score = replace(means, pruned=pruned), without
-        dial = Dial.measure(expected, energy, measured, energy_j, means, reference, options.dial)
+        dial = Dial.measure(expected, energy, measured, spent, means, reference, options.dial)
 
         model = collapse(
             candidates.heads,

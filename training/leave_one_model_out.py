@@ -343,6 +343,7 @@ def _without_others(targets: Targets, models: Sequence[int]) -> Targets:
         quality=targets.quality[:, quality],
         observed=targets.observed[:, quality],
         log_tokens=targets.log_tokens[:, kept],
+        ran=targets.ran[:, kept],
         assumed_tokens=targets.assumed_tokens[kept],
         n_models=len(kept),
     )

@@ -17,6 +17,7 @@ _QUANTILES = (0.1, 0.9)
 _ITERATIONS = 30
 _MAX_SLOPE = 1.5
 _MAX_SURPRISE = 3.0
+_MIN_ANSWERS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ def fit_lengths(
     log_prompt_ratio: _Array,
     candidates: NDArray[np.float32],
     *,
+    ran: NDArray[np.bool_] | None = None,
     copies: int = 1,
     by_prompt: bool = True,
 ) -> FittedLengths:
@@ -73,6 +75,10 @@ def fit_lengths(
         Logarithm of prompt tokens per character.
     candidates : ndarray of shape (n_candidates, n, n_models + 1)
         Out-of-fold predictions of both.
+    ran : ndarray of shape (n, n_models), optional
+        Which lengths are of answers. Filled gaps vary too little and are predicted too well, so
+        that answers alone decide the weights, where there are 20, the mean lengths, the quantiles
+        and the longest answer. All where absent.
     copies : int
         How often each prompt is in the rows, with predictions of other folds.
     by_prompt : bool
@@ -85,14 +91,18 @@ def fit_lengths(
     """
     truth = np.hstack([log_tokens, log_prompt_ratio[:, None]])
     mean = truth.mean(axis=0)
+    rows = np.ones(log_tokens.shape, bool) if ran is None else ran
+    # a handful of answers would fit any candidates
+    weighed = rows | (rows.sum(axis=0) < _MIN_ANSWERS * copies)
+    weighed = np.hstack([weighed, np.ones((len(truth), 1), bool)])
     weights = np.stack(
         [
             combine(
-                truth[:, k] - mean[k],
-                (candidates[:, :, k] - mean[k]).T.astype(np.float64),
+                truth[index, k] - mean[k],
+                (candidates[:, index, k] - mean[k]).T.astype(np.float64),
                 copies,
             )
-            for k in range(truth.shape[1])
+            for k, index in enumerate(weighed.T)
         ],
         axis=1,
     )
@@ -102,17 +112,20 @@ def fit_lengths(
     # Energy needs the mean of a skewed length. One factor for all prompts gives it only where
     # every length is equally uncertain; a slope beside it also holds where long ones are more so.
     slope, factor = np.ones(mean.size), np.ones(mean.size - 1)
-    for j in range(factor.size):
-        slope[j], factor[j] = _mean_length(log_tokens[:, j], expected[:, j] - mean[j], mean[j])
+    for j, index in enumerate(rows.T):
+        movement = expected[index, j] - mean[j]
+        slope[j], factor[j] = _mean_length(log_tokens[index, j], movement, mean[j])
     weights = weights * slope
     expected = (expected - mean) * slope + mean
-    residual = (truth - expected)[:, :-1]
-    low, high = np.quantile(np.exp(residual) / factor, _QUANTILES, axis=0)
+    surprise = np.exp((truth - expected)[:, :-1]) / factor
+    low, high = np.array(
+        [np.quantile(surprise[index, j], _QUANTILES) for j, index in enumerate(rows.T)]
+    ).T
     return FittedLengths(
         mean=mean,
         weights=weights,
         factor=factor,
-        limit=np.exp(log_tokens.max(axis=0)),
+        limit=np.exp([log_tokens[index, j].max() for j, index in enumerate(rows.T)]),
         low=np.minimum(low, 1.0),
         high=np.maximum(high, 1.0),
     )

@@ -34,6 +34,8 @@ class Targets:
         Which qualities were measured.
     log_tokens : ndarray of shape (n, n_models)
         Logarithm of completion tokens; gaps filled.
+    ran : ndarray of shape (n, n_models)
+        Which models of the pool were run on which prompts: where they have a grade or a length.
     log_prompt_ratio : ndarray of shape (n,)
         Logarithm of prompt tokens per character.
     characters : ndarray of shape (n,)
@@ -49,6 +51,7 @@ class Targets:
     quality: _Array
     observed: NDArray[np.bool_]
     log_tokens: _Array
+    ran: NDArray[np.bool_]
     log_prompt_ratio: _Array
     characters: _Array
     assumed_tokens: NDArray[np.bool_]
@@ -99,15 +102,7 @@ def build_targets(
         quality = np.hstack([quality, extra_cells.quality[:, keep]])
     observed = ~np.isnan(quality)
 
-    tokens = pool_cells.completion_tokens.copy()
-    assumed = np.asarray(np.isnan(tokens).all(axis=0))
-    for j, model in enumerate(pool.models):
-        known = tokens[:, j][~np.isnan(tokens[:, j])]
-        fallback = model.assumed_completion_tokens
-        if fallback is None:
-            fallback = float(np.median(known)) if len(known) else _UNKNOWN_TOKENS
-        tokens[np.isnan(tokens[:, j]), j] = fallback
-
+    log_tokens, ran = _lengths(pool_cells, pool)
     characters = np.array([max(len(prompt_text(p).text), 1) for p in pool_cells.prompts], float)
     counted = np.where(np.isnan(pool_cells.prompt_tokens), 0.0, pool_cells.prompt_tokens)
     cells = (~np.isnan(pool_cells.prompt_tokens)).sum(axis=1)
@@ -119,13 +114,32 @@ def build_targets(
     return Targets(
         quality=fill_missing(quality),
         observed=observed,
-        log_tokens=np.log(np.maximum(tokens, 1.0)),
+        log_tokens=log_tokens,
+        ran=ran,
         log_prompt_ratio=np.log(np.clip(ratio, 0.02, 2.5)),
         characters=characters,
-        assumed_tokens=assumed,
+        assumed_tokens=np.isnan(pool_cells.completion_tokens).all(axis=0),
         n_models=len(pool.models),
         extra=names,
     )
+
+
+def _lengths(cells: AnswerMatrix, pool: Pool) -> tuple[_Array, NDArray[np.bool_]]:
+    """Return the logarithms of completion tokens without gaps, and which cells were run."""
+    known = ~np.isnan(cells.completion_tokens)
+    ran = known | ~np.isnan(cells.quality)
+    tokens = cells.completion_tokens.copy()
+    for j, model in enumerate(pool.models):
+        fallback = model.assumed_completion_tokens
+        if fallback is None:
+            found = tokens[known[:, j], j]
+            fallback = float(np.median(found)) if len(found) else _UNKNOWN_TOKENS
+        tokens[~known[:, j], j] = fallback
+    log_tokens = np.log(np.maximum(tokens, 1.0))
+    # What was run without a count keeps the fallback; of what never was, the models that were run
+    # on the prompt tell how long answers to it are.
+    likely = _additive(np.where(known, log_tokens, np.nan))
+    return np.where(ran | ~known.any(axis=0), log_tokens, likely), ran
 
 
 def fill_missing(quality: _Array) -> _Array:
@@ -153,8 +167,14 @@ def fill_missing(quality: _Array) -> _Array:
     gaps = np.isnan(quality)
     if not gaps.any():
         return quality.copy()
+    return np.where(gaps, np.clip(_additive(quality), 0.0, 1.0), quality)
+
+
+def _additive(values: _Array) -> _Array:
+    """Return what an additive model of prompts and models expects, from values with NaN gaps."""
+    gaps = np.isnan(values)
     count = (~gaps).sum(axis=0)
-    mean = np.where(gaps, 0.0, quality).sum(axis=0) / np.maximum(count, 1)
-    residual = np.where(gaps, 0.0, quality - mean)
+    mean = np.where(gaps, 0.0, values).sum(axis=0) / np.maximum(count, 1)
+    residual = np.where(gaps, 0.0, values - mean)
     movement = residual.sum(axis=1) / ((~gaps).sum(axis=1) + 2.0)
-    return np.where(gaps, np.clip(mean + movement[:, None], 0.0, 1.0), quality)
+    return np.asarray(mean + movement[:, None])

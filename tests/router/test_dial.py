@@ -57,6 +57,11 @@ def measure(expected, energy_j, quality) -> Dial:
     return Dial.measure(expected, energy_j, quality, energy_j, means, 2)
 
 
+def test_means_are_of_what_was_run():
+    quality, energy_j = np.array([[1.0, 0.0], [0.0, np.nan]]), np.array([[1.0, 2.0], [3.0, 99.0]])
+    assert PoolMeans.of(quality, energy_j) == PoolMeans((0.5, 0.0), (2.0, 2.0))
+
+
 def test_dominated_models_are_found_and_pruned_ones_never_chosen():
     means = PoolMeans((0.5, 0.4, 0.5, 0.9), (5.0, 9.0, 8.0, 90.0))
     assert means.dominated() == (1, 2)

@@ -7,9 +7,10 @@ import pytest
 
 from router.dial import dial_sweep
 from router.errors import DataError
+from router.eval.corruption import Corruption
 from router.eval.frontier import operating_points, zero_router_points
 from router.eval.metrics import log_energy_ratio
-from router.eval.protocol import feature_rows
+from router.eval.protocol import feature_rows, true_energy
 from router.messages import prompt_text
 from router.training.fit_options import DEFAULT_HEADS
 from router.training.fitting import FittedRouter, fit_router
@@ -192,6 +193,17 @@ def test_no_figure_is_claimed_for_filled_gaps(problem):
     assert np.isnan(list(fitted.evidence.stack_scores.values())).all()
     # but the router still has a choice
     assert fitted.dial.setting_for(0.8) is not None
+
+
+@pytest.mark.parametrize("share", [0.5, 0.8])
+def test_energy_is_learned_from_answers_that_were_given(problem, share: float):
+    matrix = Corruption("missing", share).spoil(problem.matrix, np.random.default_rng(0))
+    energy_j = true_energy(matrix, problem.pool)
+    targets = build_targets(matrix, None, problem.pool)
+    fitted = replace(problem, matrix=matrix, targets=targets, energy_j=energy_j).fit()
+    truth = problem.energy_j.mean(axis=0)
+    np.testing.assert_allclose(fitted.evidence.energy_j.mean(axis=0), truth, rtol=0.1)
+    np.testing.assert_allclose(fitted.dial.means.energy_j, truth, rtol=0.1)
 
 
 def test_a_dominated_model_is_pruned_only_where_that_helps(problem):

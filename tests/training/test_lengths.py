@@ -91,6 +91,32 @@ def test_copies_of_the_rows_change_nothing():
             np.testing.assert_allclose(getattr(twice, name), getattr(once, name), rtol=1e-5)
 
 
+def test_gaps_that_were_filled_teach_nothing():
+    log_tokens, ratio, candidates = make_case(2000, spread=0.8)
+    ran = np.random.default_rng(2).random(log_tokens.shape) < 0.3
+    filled = np.where(ran, log_tokens, candidates[0, :, :N_MODELS])  # without any noise
+    fitted = fit_lengths(filled, ratio, candidates, ran=ran)
+    whole = fit_lengths(log_tokens, ratio, candidates)
+    tokens = fitted.tokens(fitted.log_lengths(candidates))
+    np.testing.assert_allclose(
+        np.where(ran, tokens, 0).sum(axis=0),
+        np.where(ran, np.exp(log_tokens), 0).sum(axis=0),
+        rtol=0.15,
+    )
+    np.testing.assert_allclose(fitted.low, whole.low, rtol=0.15)
+    np.testing.assert_allclose(fitted.high, whole.high, rtol=0.15)
+    np.testing.assert_allclose(
+        fitted.limit, np.exp(np.where(ran, log_tokens, 0.0).max(axis=0)), rtol=1e-12
+    )
+
+
+def test_a_mask_of_all_answers_changes_nothing():
+    case = make_case(60)
+    plain, masked = fit_lengths(*case), fit_lengths(*case, ran=np.ones((60, N_MODELS), bool))
+    for name in FittedLengths.__slots__:
+        np.testing.assert_array_equal(getattr(masked, name), getattr(plain, name))
+
+
 def test_means_hold_where_long_answers_are_less_certain():
     rng = np.random.default_rng(3)
     n = 6000

@@ -92,6 +92,35 @@ def test_unknown_lengths_take_the_median_or_what_the_pool_assumes(
     np.testing.assert_array_equal(targets.assumed_tokens, [False, False, True])
 
 
+def test_lengths_of_answers_that_were_never_given_follow_the_prompt(make_matrix, pool):
+    matrix = make_matrix(200)
+    rng = np.random.default_rng(1)
+    never = rng.random(matrix.quality.shape) < 0.5
+    quality = np.where(never, np.nan, matrix.quality)
+    tokens = np.where(never, np.nan, matrix.completion_tokens)
+    tokens[0], quality[0] = [np.nan, 70.0, 80.0], 1.0  # run, but not counted
+    spoilt = replace(matrix, quality=quality, completion_tokens=tokens)
+    targets = build_targets(spoilt, None, pool)
+    never[0] = False
+    np.testing.assert_array_equal(targets.ran, ~never)
+    assert np.exp(targets.log_tokens[0, 0]) == pytest.approx(np.nanmedian(tokens[:, 0]))
+    np.testing.assert_allclose(np.exp(targets.log_tokens[~never][2:]), tokens[~never][2:])
+    truth = np.log(matrix.completion_tokens)
+    errors = np.abs(targets.log_tokens - truth)[never].mean()
+    by_median = np.abs(np.nanmedian(np.log(tokens), axis=0) - truth)[never].mean()
+    assert errors < 0.8 * by_median
+
+
+def test_an_assumed_length_is_assumed_of_every_answer(make_matrix, pool):
+    matrix = make_matrix(40)
+    matrix.completion_tokens[:, 2] = np.nan
+    matrix.completion_tokens[::2, 1] = matrix.quality[::2, 1] = np.nan
+    matrix.quality[1::2, 2] = np.nan
+    targets = build_targets(matrix, None, pool)
+    np.testing.assert_allclose(np.exp(targets.log_tokens[:, 2]), 300)
+    np.testing.assert_array_equal(targets.assumed_tokens, [False, False, True])
+
+
 def test_lengths_are_those_that_true_energy_counts(matrix: AnswerMatrix, pool):
     tokens = matrix.completion_tokens
     tokens[::3, 0] = np.nan
