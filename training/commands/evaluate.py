@@ -24,6 +24,7 @@ from router.training.commands.options import (
 )
 from router.training.commands.tracking_options import StartRun, tracking_options
 from router.training.ingest import load_runs
+from router.training.promotion import seen_prompts
 from router.training.tracked_figures import evaluation_figures, run_params
 from router.training.train import prompt_hashes
 
@@ -54,10 +55,10 @@ def evaluate(
 ) -> None:
     """Measure a stored router on evaluation runs.
 
-    Prompts that the router was trained on are left out with a count. For each quality bar it
-    shows the share of the reference model's quality that was kept and the energy it took.
-    The seed is that of the simulated calibration floor. The exit code is 1 if a bar was missed
-    beyond chance.
+    Prompts that the router was trained or certified on are left out with a count. For each
+    quality bar it shows the share of the reference model's quality that was kept and the energy
+    it took. The seed is that of the simulated calibration floor. The exit code is 1 if a bar was
+    missed beyond chance.
     """
     say = progress_printer()
     router = Router.load(folder)
@@ -69,17 +70,19 @@ def evaluate(
         raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
     matrix = table.to_matrix(artifact.pool.names)
     complete = matrix.complete_rows()
-    trained_on = artifact.lineage.get("prompt_hashes")
-    if trained_on is None:
+    seen = seen_prompts(router, complete)
+    if seen is None:
         raise ArtifactError(f"{folder} does not say what it was trained on: train it again")
-    seen = np.isin(prompt_hashes(complete.prompts), np.array(trained_on, np.int64))
+    hashes = prompt_hashes(complete.prompts)
+    trained_on = np.isin(hashes, np.array(artifact.lineage["prompt_hashes"], np.int64))
     fresh = complete.rows(~seen)
     say(
-        f"{len(fresh):,} new prompts; left out: {int(seen.sum()):,} that it was trained on, "
+        f"{len(fresh):,} new prompts; left out: {int(trained_on.sum()):,} that it was trained on, "
+        f"{int((seen & ~trained_on).sum()):,} that it was certified on, "
         f"{len(matrix) - len(complete):,} without a grade of every model"
     )
     if not len(fresh):
-        raise DataError("no prompt is left that the router was not trained on")
+        raise DataError("no prompt is left that the router was not trained or certified on")
     given = fresh.embeddings if artifact.features.encoder.startswith("precomputed") else None
     shown = folder if is_router_uri(folder) else Path(folder).name
     with start_run(f"evaluate {shown}", "evaluate") as run:

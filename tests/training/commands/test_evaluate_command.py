@@ -7,16 +7,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from router import Router
 from router.artifact import read_artifact, write_artifact
 
 
 def test_evaluating_leaves_trained_prompts_out(here):
     result = here.run("evaluate", "router", "runs.csv", "new.csv")
-    assert "90 new prompts; left out: 60 that it was trained on, 0 without a grade" in result.stderr
+    assert "90 new prompts; left out: 60 that it was trained on, 0 that" in result.stderr
+    assert "0 without a grade" in result.stderr
     assert "quality and energy relative to large" in result.stdout
     for name in ("0.90", "1.00", "log_energy_ratio", "length_error"):
         assert name in result.stdout
     assert "no prompt is left" in here.fails("evaluate", "router", "runs.csv")
+
+
+def test_evaluating_leaves_prompts_of_the_certification_out(here, make_frame, make_matrix):
+    here.run("calibrate", "router", "new.csv", "--out", "certified")
+    count = len(Router.load("certified").artifact.lineage["calibration_hashes"])
+    make_frame(make_matrix(50, seed=4)).to_csv("newer.csv", index=False)
+    result = here.run("evaluate", "certified", "new.csv", "newer.csv")
+    assert f"{140 - count} new prompts; left out: 0 that it was trained on, " in result.stderr
+    assert f"{count} that it was certified on" in result.stderr
 
 
 def test_evaluating_as_json(here):
