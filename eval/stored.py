@@ -37,7 +37,7 @@ class BarOutcome:
     bar : float
         Share of the reference model's mean quality that was asked for.
     quality, quality_low, quality_high : float
-        Share that was kept, with a 95 % interval over prompts.
+        Share that was kept, with a 95 % interval over prompts; those of one text count together.
     energy : float
         Energy relative to the reference model's.
     shares : dict of str to float
@@ -163,7 +163,7 @@ def evaluate_stored(
             _bar(
                 router,
                 router.route_many(matrix.prompts, quality=bar, embeddings=embeddings),
-                matrix.quality,
+                matrix,
                 energy_j,
             )
             for bar in bars
@@ -172,8 +172,9 @@ def evaluate_stored(
 
 
 def _bar(
-    router: Router, decisions: Sequence[Decision], quality: _Array, energy_j: _Array
+    router: Router, decisions: Sequence[Decision], matrix: AnswerMatrix, energy_j: _Array
 ) -> BarOutcome:
+    quality = matrix.quality
     rows = np.arange(len(quality))
     ids = [model.id for model in router.models]
     chosen = np.array([ids.index(decision.model) for decision in decisions])
@@ -185,8 +186,12 @@ def _bar(
     ratio, error = 1.0, 0.0  # of nothing, any share is kept
     if mean > 0:
         ratio = float(kept.mean()) / mean
-        # The delta method for a ratio of paired means.
-        error = float(np.std(kept - ratio * base, ddof=1)) / math.sqrt(len(rows)) / mean
+        # The delta method for a ratio of paired means, over texts: repeats are no new evidence.
+        _, text = np.unique(matrix.groups, return_inverse=True)
+        residuals = np.bincount(text, weights=kept - ratio * base)
+        n_texts = len(residuals)
+        spread = math.sqrt(float(residuals @ residuals) * n_texts / max(n_texts - 1, 1))
+        error = spread / len(rows) / mean
     counts = np.bincount(chosen, minlength=quality.shape[1]) / len(rows)
     novel = [
         guard is not None and decision.novelty is not None and decision.novelty >= guard.level

@@ -9,6 +9,7 @@ import pytest
 
 from router import Router
 from router.artifact import read_artifact, write_artifact
+from router.eval.stored import evaluate_stored
 
 
 def test_evaluating_leaves_trained_prompts_out(here):
@@ -28,6 +29,18 @@ def test_evaluating_leaves_prompts_of_the_certification_out(here, make_frame, ma
     result = here.run("evaluate", "certified", "new.csv", "newer.csv")
     assert f"{140 - count} new prompts; left out: 0 that it was trained on, " in result.stderr
     assert f"{count} that it was certified on" in result.stderr
+
+
+def test_repeated_texts_are_no_further_evidence(here, make_matrix):
+    router, once = Router.load("router"), make_matrix(90, seed=1)
+    rows = np.repeat(np.arange(90), 10)
+    ids = tuple(f"p{i}" for i in range(900))
+    often = replace(once.rows(rows), prompt_ids=ids)
+    bars, repeated = (evaluate_stored(router, runs).bars for runs in (once, often))
+    assert any(bar.quality_high > bar.quality_low for bar in bars)
+    for bar, again in zip(bars, repeated, strict=True):
+        assert again.quality_low == pytest.approx(bar.quality_low)
+        assert again.quality_high == pytest.approx(bar.quality_high)
 
 
 def test_evaluating_as_json(here):
