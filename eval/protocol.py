@@ -87,13 +87,15 @@ def split_prompts(groups: ArrayLike, seed: int) -> tuple[NDArray[np.intp], NDArr
     return np.flatnonzero(in_train), np.flatnonzero(~in_train)
 
 
-def true_energy(matrix: AnswerMatrix, pool: Pool) -> NDArray[np.float64]:
+def true_energy(
+    matrix: AnswerMatrix, pool: Pool, expected_tokens: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
     """Energy that every model of the pool spent on every prompt.
 
     Measured energy wins. Elsewhere it is prompt tokens times joules per prompt token plus
     completion tokens times joules per completion token. Unknown completion tokens count as
-    the model's `assumed_completion_tokens`, else as its median in `matrix`, else as 300;
-    unknown prompt tokens as a quarter of the prompt's characters.
+    `expected_tokens`, else as the model's `assumed_completion_tokens`, else as its median in
+    `matrix`, else as 300; unknown prompt tokens as a quarter of the prompt's characters.
 
     Parameters
     ----------
@@ -101,6 +103,9 @@ def true_energy(matrix: AnswerMatrix, pool: Pool) -> NDArray[np.float64]:
         All prompts of the runs, because the medians are taken over them.
     pool : Pool
         The candidates; `matrix` must have a column of each.
+    expected_tokens : ndarray of shape (n_prompts, n_models), optional
+        Completion tokens that a trained router expects of the pool's models, in the pool's order.
+        A constant for every prompt would change which model is the cheap one.
 
     Returns
     -------
@@ -123,6 +128,9 @@ def true_energy(matrix: AnswerMatrix, pool: Pool) -> NDArray[np.float64]:
         estimate = np.maximum(1.0, np.rint(lengths / _CHARACTERS_PER_TOKEN))
         prompt_tokens = np.where(unknown, estimate[:, None], prompt_tokens)
     completion_tokens = cells.completion_tokens.copy()
+    if expected_tokens is not None:
+        gaps = np.isnan(completion_tokens)
+        completion_tokens[gaps] = expected_tokens[gaps]
     for column, model in zip(completion_tokens.T, pool.models, strict=True):
         unknown = np.isnan(column)
         fallback = model.assumed_completion_tokens

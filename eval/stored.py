@@ -136,7 +136,7 @@ def evaluate_stored(
         raise DataError(f"{len(matrix)} new prompts: at least {_MIN_PROMPTS} are needed")
     artifact = router.artifact
     scores = router.score(matrix.prompts, embeddings)
-    energy_j = true_energy(matrix, artifact.pool)
+    energy_j = true_energy(matrix, artifact.pool, scores.completion_tokens)
     expected_j = artifact.pool.joules(scores.prompt_tokens, scores.completion_tokens)
     reference, means = artifact.reference, artifact.dial.means
     truth = Truth(

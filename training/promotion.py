@@ -231,7 +231,7 @@ def compare_routers(
         raise DataError(f"{n_groups} new prompts: at least {_MIN_PROMPTS} are needed")
     pool, notes = joint_pool(challenger, champion)
     matrix = matrix.columns(pool.names)
-    energy_j = true_energy(matrix, pool)
+    energy_j = true_energy(matrix, pool, _expected_tokens(challenger, champion, matrix))
     incumbent = champion or challenger
     reference = incumbent.artifact.pool.names[incumbent.artifact.reference]
     column = pool.names.index(reference)
@@ -324,16 +324,34 @@ def seen_prompts(router: Router, matrix: AnswerMatrix) -> NDArray[np.bool_] | No
     return np.isin(prompt_hashes(matrix.prompts), np.array(known, np.int64))
 
 
+def _expected_tokens(
+    challenger: Router, champion: Router | None, matrix: AnswerMatrix
+) -> _Floats | None:
+    """Return expected completion tokens, first the challenger's; None where the runs have all."""
+    if not np.isnan(matrix.completion_tokens).any():
+        return None
+    expected = np.full(matrix.quality.shape, np.nan)
+    for router in (champion, challenger):
+        if router is not None:
+            columns = [matrix.models.index(name) for name in router.artifact.pool.names]
+            scores = router.score(matrix.prompts, _given(router, matrix))
+            expected[:, columns] = scores.completion_tokens
+    return expected
+
+
+def _given(router: Router, matrix: AnswerMatrix) -> NDArray[np.float32] | None:
+    """Return the embeddings of the runs for a router that was trained on such."""
+    precomputed = router.artifact.features.encoder.startswith("precomputed")
+    return matrix.embeddings if precomputed else None
+
+
 def _served(
     router: Router, matrix: AnswerMatrix, energy_j: _Floats, bar: float
 ) -> tuple[_Floats, _Floats]:
     """Return quality and joules of each prompt as the router serves it, guard and all."""
     names = {model.api_id: model.name for model in router.artifact.pool.models}
     columns = {name: j for j, name in enumerate(matrix.models)}
-    precomputed = router.artifact.features.encoder.startswith("precomputed")
-    decisions = router.route_many(
-        matrix.prompts, quality=bar, embeddings=matrix.embeddings if precomputed else None
-    )
+    decisions = router.route_many(matrix.prompts, quality=bar, embeddings=_given(router, matrix))
     chosen = np.array([columns[names[decision.model]] for decision in decisions])
     rows = np.arange(len(chosen))
     return matrix.quality[rows, chosen], energy_j[rows, chosen]

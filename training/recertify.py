@@ -73,11 +73,12 @@ def recertify(
         "without a grade of every model": int((~complete).sum()),
         "trained on": int(seen.sum()),
     }
-    cells, energy_j = matrix.rows(rows), true_energy(matrix, artifact.pool)[rows]
+    cells = matrix.rows(rows)
     extractor = FeatureExtractor(artifact.features)
     given = cells.embeddings if artifact.features.encoder.startswith("precomputed") else None
     features = extractor.extract(cells.prompts, given)
     characters = np.array([max(len(prompt_text(p).text), 1) for p in cells.prompts], float)
+    scores = artifact.model.score(features, characters)
     familiar = np.ones(len(rows), bool)
     if artifact.guard is not None:
         familiar = artifact.guard.novelty(features) < artifact.guard.level
@@ -86,10 +87,10 @@ def recertify(
     if clusters is not None:
         kinds = tuple(clusters.names(features, artifact.model.scaler))
     prompts = calibration_prompts(
-        artifact.model.score(features, characters),
+        scores,
         artifact.pool,
         cells.quality,
-        energy_j,
+        true_energy(cells, artifact.pool, scores.completion_tokens),
         kinds,
         hashes[rows],
         familiar=familiar,
@@ -120,7 +121,6 @@ def recertify(
     }
     renewed = replace(artifact, lineage=lineage, calibration=calibration)
     # bars are served by other settings now: what a monitor compares with has to follow
-    scores = artifact.model.score(features, characters)
     unseen = held_out(renewed, scores, features, cells.quality)
     lineage |= {LINEAGE_KEY: monitor_baselines(renewed, [unseen]).to_dict()}
     return replace(renewed, lineage=lineage), left_out

@@ -89,6 +89,17 @@ def test_unknown_lengths_are_assumed_then_the_median_then_300(make_matrix, make_
     )
 
 
+def test_unknown_lengths_are_what_a_router_expects(make_matrix, make_model):
+    pool = Pool("p", (make_model("small", 1.0, 55.0), make_model("middle", 1.0)))
+    matrix = make_matrix(
+        np.ones((2, 2)), completion_tokens=[[np.nan, 10], [80, np.nan]], prompt_tokens=0
+    )
+    expected = np.array([[1.0, 2.0], [3.0, 4.0]])
+    np.testing.assert_allclose(true_energy(matrix, pool, expected), [[1, 10], [80, 4]])
+    expected[:] = np.nan  # where it does not know either
+    np.testing.assert_allclose(true_energy(matrix, pool, expected), [[55, 10], [80, 10]])
+
+
 def test_unknown_prompt_tokens_are_a_quarter_of_the_characters(make_matrix, pool):
     matrix = make_matrix(
         np.ones((3, 3)),

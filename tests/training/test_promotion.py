@@ -32,6 +32,7 @@ class Decided:
     reference: int = 2
     lineage: dict[str, Any] = field(default_factory=dict)
     asked: list[float] = field(default_factory=list)
+    tokens: float = 100.0
 
     @property
     def artifact(self) -> Any:
@@ -46,6 +47,10 @@ class Decided:
         assert embeddings is None
         self.asked.append(quality)
         return [SimpleNamespace(model=f"{self.choose(i)}-api") for i in range(len(prompts))]
+
+    def score(self, prompts: Sequence[Any], embeddings: Any) -> Any:
+        shape = len(prompts), len(self.pool.models)
+        return SimpleNamespace(completion_tokens=np.full(shape, self.tokens))
 
 
 def always(pool: Pool, name: str, **changes: Any) -> Any:
@@ -175,6 +180,29 @@ def test_both_are_judged_by_the_same_joules(matrix, pool, clever):
     found = compare_routers(clever, champion, matrix, RULE)
     assert found.challenger_energy == found.champion_energy
     assert any("joules per token of large differ" in note for note in found.notes)
+
+
+def test_lengths_that_the_runs_lack_are_expected_alike_of_both(matrix, pool):
+    """The champion expects other lengths, and has a model that the challenger lacks."""
+    tiny = replace(pool.models[0], name="tiny", api_id="tiny-api")
+    wide = replace(pool, models=(*pool.models, tiny))
+    cells = {
+        name: np.column_stack([getattr(matrix, name), getattr(matrix, name)[:, 0]])
+        for name in ("quality", "prompt_tokens", "energy_j")
+    }
+    silent = replace(
+        matrix, models=wide.names, completion_tokens=np.full((300, 4), np.nan), **cells
+    )
+    challenger = always(pool, "middle", tokens=10.0)
+    champion = always(wide, "middle", tokens=500.0)
+    found = compare_routers(challenger, champion, silent, RULE)
+    assert found.challenger_energy == found.champion_energy
+    prompt_j = matrix.prompt_tokens[:, :1] * [0.05, 0.5]
+    middle, large = np.add(prompt_j, [5.0, 50.0]).mean(axis=0)
+    assert found.challenger_energy == pytest.approx(middle / large)
+    found = compare_routers(challenger, always(wide, "tiny", tokens=500.0), silent, RULE)
+    small = (matrix.prompt_tokens[:, 0] * 0.01 + 50.0).mean()
+    assert found.champion_energy == pytest.approx(small / large)
 
 
 def test_the_models_of_both_count(matrix, pool):

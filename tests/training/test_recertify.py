@@ -108,6 +108,19 @@ def test_a_few_prompts_are_a_clear_result(artifact: Artifact, make_matrix) -> No
     assert decision.model == decision.reference
 
 
+def test_runs_without_lengths_take_those_that_the_router_expects(
+    calibrated: Artifact, artifact: Artifact, make_matrix
+) -> None:
+    new = make_matrix(500, seed=1)
+    silent = replace(new, completion_tokens=np.full(new.quality.shape, np.nan))
+    found = again(artifact, silent)[0].calibration
+    assert found is not None
+    assert calibrated.calibration is not None
+    np.testing.assert_allclose(
+        found.groups[0].energy, calibrated.calibration.groups[0].energy, rtol=0.1
+    )
+
+
 def test_path_and_method_stay_those_of_the_parent(calibrated: Artifact, make_matrix) -> None:
     assert calibrated.calibration is not None
     other = make_matrix(200, seed=4)

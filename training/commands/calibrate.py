@@ -15,7 +15,12 @@ from router.cli.table import render_table
 from router.errors import ConfigError, DataError
 from router.router import router_folder
 from router.training.card import with_promise
-from router.training.commands.options import json_option, on_bad_option, progress_printer
+from router.training.commands.options import (
+    json_option,
+    on_bad_option,
+    progress_printer,
+    say_assumed_lengths,
+)
 from router.training.ingest import load_runs
 from router.training.promise import (
     SHOWN_BARS,
@@ -76,9 +81,11 @@ def calibrate(
     missing = [name for name in artifact.pool.names if name not in table.models]
     if missing:
         raise DataError(f"the runs have no model {', '.join(map(repr, missing))}", field="model")
+    matrix = table.to_matrix(artifact.pool.names)
+    say_assumed_lengths(matrix, say)
     found, left_out = recertify(
         artifact,
-        table.to_matrix(artifact.pool.names),
+        matrix,
         data_digest=table.digest,
         parent=artifact_digest(parent),
         method=method,

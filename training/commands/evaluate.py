@@ -20,6 +20,7 @@ from router.training.commands.options import (
     json_option,
     on_bad_option,
     progress_printer,
+    say_assumed_lengths,
     seed_option,
 )
 from router.training.commands.tracking_options import StartRun, tracking_options
@@ -83,6 +84,7 @@ def evaluate(
     )
     if not len(fresh):
         raise DataError("no prompt is left that the router was not trained or certified on")
+    say_assumed_lengths(fresh, say)
     given = fresh.embeddings if artifact.features.encoder.startswith("precomputed") else None
     shown = folder if is_router_uri(folder) else Path(folder).name
     with start_run(f"evaluate {shown}", "evaluate") as run:

@@ -35,6 +35,7 @@ __all__ = [
     "on_bad_option",
     "progress_printer",
     "replacing",
+    "say_assumed_lengths",
     "seed_option",
 ]
 
@@ -119,6 +120,29 @@ def progress_printer() -> Callable[[str], None]:
         click.echo(f"{time.monotonic() - started:7.1f} s  {line}", err=True)
 
     return say
+
+
+def say_assumed_lengths(matrix: AnswerMatrix, say: Callable[[str], None]) -> None:
+    """Say of which models the energy is no measurement, for want of completion tokens.
+
+    Parameters
+    ----------
+    matrix : AnswerMatrix
+        Graded runs that a stored router is judged on.
+    say : callable
+        Called with a line of text, if there is anything to say.
+    """
+    graded = ~np.isnan(matrix.quality)
+    gaps = graded & np.isnan(matrix.completion_tokens) & np.isnan(matrix.energy_j)
+    counts = zip(matrix.models, gaps.sum(axis=0), graded.sum(axis=0), strict=True)
+    named = [
+        name if gap == n else f"{name} ({gap:,} of {n:,} answers)" for name, gap, n in counts if gap
+    ]
+    if named:
+        say(
+            f"the runs have no completion tokens of {', '.join(named)}: lengths, and so energy, "
+            "are assumed to be as the router expects them"
+        )
 
 
 def load_pool_runs(

@@ -22,6 +22,7 @@ from router.training.commands.options import (
     json_option,
     on_bad_option,
     progress_printer,
+    say_assumed_lengths,
     seed_option,
 )
 from router.training.ingest import load_runs
@@ -142,6 +143,7 @@ def promote(
     complete = whole.complete_rows()
     say(f"{len(whole) - len(complete):,} prompts left out: without a grade of every model")
     fresh, notes = _unseen(complete, router, champion, leave_out_seen)
+    say_assumed_lengths(fresh, say)
     contest = compare_routers(router, champion, fresh, rule, seed=seed)
     for note in (*notes, *contest.notes):
         say(f"warning: {note}")

@@ -31,6 +31,22 @@ def test_evaluating_leaves_prompts_of_the_certification_out(here, make_frame, ma
     assert f"{count} that it was certified on" in result.stderr
 
 
+def test_runs_without_lengths_take_those_that_the_router_expects(here):
+    frame = pd.read_csv("new.csv")
+    frame.drop(columns="completion_tokens").to_csv("silent.csv", index=False)
+    counted = json.loads(here.run("evaluate", "router", "new.csv", "--json").stdout)
+    result = here.run("evaluate", "router", "silent.csv", "--json")
+    assert "no completion tokens of small, middle, large: lengths, and so energy" in result.stderr
+    silent = json.loads(result.stdout)
+    for bar, guessed in zip(counted["bars"], silent["bars"], strict=True):
+        assert guessed["energy"] == pytest.approx(bar["energy"], rel=0.15)
+    some = frame["model"].eq("middle") & frame["prompt_id"].isin(["p1-0", "p1-7"])
+    frame["completion_tokens"] = frame["completion_tokens"].mask(some)
+    frame.to_csv("some.csv", index=False)
+    result = here.run("evaluate", "router", "some.csv")
+    assert "no completion tokens of middle (2 of 90 answers):" in result.stderr
+
+
 def test_repeated_texts_are_no_further_evidence(here, make_matrix):
     router, once = Router.load("router"), make_matrix(90, seed=1)
     rows = np.repeat(np.arange(90), 10)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas as pd
 import pytest
 
 from router import Router
@@ -94,6 +95,17 @@ def test_a_version_and_a_run_can_be_promoted(here, registry: Registry):
     # nothing is stored twice
     assert model_id in registry.client.get_model_version("copy", "1").source
     assert Router.load("models:/copy@champion").reference == "large-api"
+
+
+def test_runs_without_lengths_take_those_that_the_routers_expect(here, registry: Registry):
+    runs = pd.read_csv("new.csv")
+    runs.drop(columns="completion_tokens").to_csv("silent.csv", index=False)
+    words = (*LENIENT, "--dry-run", "--json")
+    counted = json.loads(here.run("promote", "router", "new.csv", *words).stdout)
+    result = here.run("promote", "router", "silent.csv", *words)
+    assert "no completion tokens of small, middle, large: lengths" in result.stderr
+    found = json.loads(result.stdout)
+    assert found["challenger_energy"] == pytest.approx(counted["challenger_energy"], rel=0.15)
 
 
 def test_a_dry_run_changes_nothing(here, registry: Registry):
