@@ -83,7 +83,7 @@ def evaluate(
         f"{len(matrix) - len(complete):,} without a grade of every model"
     )
     if not len(fresh):
-        raise DataError("no prompt is left that the router was not trained or certified on")
+        raise DataError("no prompt is left that the router was not trained on, or certified on")
     say_assumed_lengths(fresh, say)
     given = fresh.embeddings if artifact.features.encoder.startswith("precomputed") else None
     shown = folder if is_router_uri(folder) else Path(folder).name
