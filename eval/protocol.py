@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from router.dial import PoolMeans
 from router.errors import ConfigError, DataError
+from router.eval.gaps import mean_outcomes
 from router.eval.matrix import AnswerMatrix, Prompt
 from router.features import Features
 from router.messages import prompt_text
@@ -149,7 +150,7 @@ def reference_model(quality: NDArray[np.float64], energy_j: NDArray[np.float64])
     Parameters
     ----------
     quality, energy_j : ndarray of shape (n_prompts, n_models)
-        Outcomes on the training split.
+        Outcomes on the training split; quality is NaN where a model was not run.
 
     Returns
     -------
@@ -161,7 +162,8 @@ def reference_model(quality: NDArray[np.float64], energy_j: NDArray[np.float64])
     >>> reference_model(np.array([[1.0, 1.0, 0.0]]), np.array([[9.0, 5.0, 1.0]]))
     1
     """
-    return int(np.lexsort((energy_j.mean(axis=0), -quality.mean(axis=0)))[0])
+    means = mean_outcomes(quality, energy_j)
+    return int(np.lexsort((means.energy_j, -np.array(means.quality)))[0])
 
 
 def feature_rows(features: Features, index: ArrayLike) -> Features:
@@ -239,7 +241,7 @@ class BenchmarkSplit:
     @property
     def means(self) -> PoolMeans:
         """Mean quality and energy of each model on the training prompts."""
-        return PoolMeans.of(self.train.quality, self.train_energy_j)
+        return mean_outcomes(self.train.quality, self.train_energy_j)
 
     @property
     def predicted_energy_j(self) -> NDArray[np.float64]:

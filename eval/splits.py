@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from router.errors import ConfigError, DataError
 from router.eval.frontier import zero_router_points
 from router.eval.matrix import AnswerMatrix
-from router.eval.protocol import BenchmarkSplit, feature_rows, reference_model, true_energy
+from router.eval.protocol import BenchmarkSplit, feature_rows, true_energy
 from router.eval.scoring import Truth
 from router.features import FeatureExtractor, Features
 from router.pool import Pool
@@ -174,7 +174,7 @@ class PoolPrompts:
             quality=quality,
             energy_j=energy_j,
             completion_tokens=self.cells.completion_tokens[held_out],
-            reference=reference_model(mean_quality, mean_energy_j),
+            reference=split.reference,
             zero_points=zero_router_points(mean_quality, mean_energy_j, quality, energy_j),
         )
 

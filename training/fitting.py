@@ -13,6 +13,7 @@ from router.blocks import BlockScaler
 from router.dial import Dial, DialShape, PoolMeans, dial_sweep
 from router.errors import ConfigError, DataError
 from router.eval.frontier import operating_points, zero_router_points
+from router.eval.gaps import mean_outcomes
 from router.eval.metrics import log_energy_ratio
 from router.eval.protocol import reference_model
 from router.features import Features
@@ -261,7 +262,7 @@ def fit_router(
     m = targets.n_models
     quality = np.where(targets.observed, targets.quality, np.nan)[:, :m]
     filled = targets.quality[:, :m]
-    reference = reference_model(filled, energy_j)
+    reference = reference_model(quality, energy_j)
 
     with threadpool_limits(1):
         say("stacking")
@@ -291,7 +292,7 @@ def fit_router(
         measured, spent = quality, energy_j
         if _complete(quality).sum() < _MIN_COMPLETE:
             measured, spent = filled, np.where(targets.ran, energy_j, energy)
-        means = PoolMeans.of(measured, spent)
+        means = mean_outcomes(quality, energy_j)
         pruned = tuple(j for j in means.dominated() if j != reference)
         score = judge.score(expected)
         if pruned and options.pruning:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.errors import DataError
+from router.eval.gaps import additive, fill_missing
 from router.eval.matrix import AnswerMatrix
 from router.messages import prompt_text
 from router.pool import Pool
 
-__all__ = ["Targets", "build_targets", "fill_missing"]
+__all__ = ["Targets", "build_targets"]
 
 _Array = NDArray[np.float64]
 
@@ -138,43 +139,5 @@ def _lengths(cells: AnswerMatrix, pool: Pool) -> tuple[_Array, NDArray[np.bool_]
     log_tokens = np.log(np.maximum(tokens, 1.0))
     # What was run without a count keeps the fallback; of what never was, the models that were run
     # on the prompt tell how long answers to it are.
-    likely = _additive(np.where(known, log_tokens, np.nan))
+    likely = additive(np.where(known, log_tokens, np.nan))
     return np.where(ran | ~known.any(axis=0), log_tokens, likely), ran
-
-
-def fill_missing(quality: _Array) -> _Array:
-    """Fill gaps by an additive model of prompts and models.
-
-    Each gap gets the model's mean, moved by how much better or worse the prompt went for the
-    models that ran it; the movement is shrunken as if by two average answers.
-
-    Parameters
-    ----------
-    quality : ndarray of shape (n, n_models)
-        Qualities with NaN where a model was not run.
-
-    Returns
-    -------
-    ndarray of shape (n, n_models)
-        Without NaN, in [0, 1].
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> fill_missing(np.array([[1.0, 1.0], [0.0, np.nan], [1.0, 1.0]]))[1].round(2)
-    array([0.  , 0.78])
-    """
-    gaps = np.isnan(quality)
-    if not gaps.any():
-        return quality.copy()
-    return np.where(gaps, np.clip(_additive(quality), 0.0, 1.0), quality)
-
-
-def _additive(values: _Array) -> _Array:
-    """Return what an additive model of prompts and models expects, from values with NaN gaps."""
-    gaps = np.isnan(values)
-    count = (~gaps).sum(axis=0)
-    mean = np.where(gaps, 0.0, values).sum(axis=0) / np.maximum(count, 1)
-    residual = np.where(gaps, 0.0, values - mean)
-    movement = residual.sum(axis=1) / ((~gaps).sum(axis=1) + 2.0)
-    return np.asarray(mean + movement[:, None])

@@ -4,14 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from router.errors import DataError
 from router.eval.matrix import AnswerMatrix
 from router.eval.protocol import true_energy
-from router.training.targets import build_targets, fill_missing
+from router.training.targets import build_targets
 
 
 @pytest.fixture
@@ -179,27 +176,3 @@ def test_the_best_covered_of_very_many_are_kept(matrix: AnswerMatrix, pool):
     assert len(targets.extra) == 64
     assert set(targets.extra) >= {f"other-{j}" for j in range(50, 90)}
     assert list(targets.extra) == sorted(targets.extra, key=lambda name: int(name[6:]))
-
-
-@given(
-    arrays(np.float64, st.tuples(st.integers(1, 8), st.integers(1, 5)), elements=st.floats(0, 1)),
-    st.randoms(use_true_random=False),
-)
-def test_filled_gaps_are_qualities(quality: np.ndarray, random):
-    gaps = np.array([[random.random() < 0.4 for _ in row] for row in quality])
-    given = np.where(gaps, np.nan, quality)
-    filled = fill_missing(given)
-    assert ((filled >= 0) & (filled <= 1)).all()
-    np.testing.assert_array_equal(filled[~gaps], quality[~gaps])
-    np.testing.assert_array_equal(np.isnan(given), gaps)  # the input is left alone
-
-
-def test_gaps_follow_the_prompt_and_the_model():
-    rng = np.random.default_rng(0)
-    difficulty = rng.random((400, 1))
-    quality = np.clip(difficulty + np.array([-0.2, 0.0, 0.1, 0.2]), 0, 1)
-    gaps = rng.random(quality.shape) < 0.4
-    filled = fill_missing(np.where(gaps, np.nan, quality))
-    errors = np.abs(filled - quality)[gaps].mean()
-    by_mean = np.abs(quality - quality.mean(axis=0))[gaps].mean()
-    assert errors < 0.65 * by_mean
