@@ -163,7 +163,7 @@ def reference_model(quality: NDArray[np.float64], energy_j: NDArray[np.float64])
     1
     """
     means = mean_outcomes(quality, energy_j)
-    return int(np.lexsort((means.energy_j, -np.array(means.quality)))[0])
+    return int(np.lexsort((np.array(means.energy_j), -np.array(means.quality)))[0])
 
 
 def feature_rows(features: Features, index: ArrayLike) -> Features:

@@ -119,7 +119,7 @@ def build_targets(
         ran=ran,
         log_prompt_ratio=np.log(np.clip(ratio, 0.02, 2.5)),
         characters=characters,
-        assumed_tokens=np.isnan(pool_cells.completion_tokens).all(axis=0),
+        assumed_tokens=np.asarray(np.isnan(pool_cells.completion_tokens).all(axis=0)),
         n_models=len(pool.models),
         extra=names,
     )
