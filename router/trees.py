@@ -1,15 +1,15 @@
 """Trees of a router: what the size of a prompt means, given its kind.
 
 The ensembles are extremely randomised trees (Geurts, Ernst and Wehenkel, "Extremely randomized
-trees", Machine Learning 2006), grown by :mod:`router.training.heads` and stored as plain arrays.
-All trees go down one level at a time, so that a decision costs a few small array operations for
-each level and none for each tree.
+trees", Machine Learning 2006), grown by :mod:`router.training.tree_head` and stored as plain
+arrays. All trees go down one level at a time, so that a decision costs a few small array
+operations for each level and none for each tree.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -125,6 +125,19 @@ class TreeEnsemble:
             right = inputs.take(self.column.take(node)) > self.threshold.take(node)
             node = self.left.take(node) + right
         return node
+
+    def with_values(self, values: NDArray[np.floating], mean: NDArray[np.floating]) -> TreeEnsemble:
+        """Return the same trees with other contributions, rounded as they are stored.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_leaves, n_latents)
+            Contribution of each leaf.
+        mean : ndarray of shape (n_latents,)
+            Mean contribution to the training prompts.
+        """
+        rounded = values.astype(np.float16).astype(np.float32)
+        return replace(self, values=rounded, mean=mean.astype(np.float32))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""

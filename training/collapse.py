@@ -16,7 +16,6 @@ from router.training.heads import (
     FittedHead,
     LinearWeights,
     NeighbourTable,
-    TreeTable,
 )
 from router.training.lengths import FittedLengths
 from router.training.stacking import FittedStack
@@ -117,8 +116,8 @@ def collapse(
         elif isinstance(head, ClusterTable):
             centres = head.centres
             cluster_values = rotate(c, head.values).astype(np.float32)
-        elif isinstance(head, TreeTable):
-            trees = _trees(head, rotate(c, head.values))
+        else:
+            trees = head.with_values(rotate(c, head.values), rotate(c, head.mean[None])[0])
     return RouterModel(
         scaler=scaler,
         dense_weights=dense.astype(np.float32),
@@ -145,20 +144,6 @@ def _neighbours(
         tuple(table.neighbours for table, _ in looked_up),
         scaled[looked_up[0][0].rows],
         tuple(values for _, values in looked_up),
-    )
-
-
-def _trees(head: TreeTable, values: _Floats) -> TreeEnsemble:
-    return TreeEnsemble(
-        roots=head.roots,
-        column=head.column,
-        threshold=head.threshold,
-        left=head.left,
-        row=head.row,
-        # as the artifact stores them
-        values=values.astype(np.float16).astype(np.float32),
-        mean=(head.share @ values).astype(np.float32),
-        depth=head.depth,
     )
 
 

@@ -101,11 +101,7 @@ def widen(model: RouterModel, new: NewModel) -> RouterModel:
         neighbours = NeighbourHead.build(neighbours.neighbours, neighbours.bank, values)
     trees = model.trees
     if trees is not None:
-        trees = replace(
-            trees,
-            values=mixed(trees.values).astype(np.float16).astype(np.float32),
-            mean=mixed(trees.mean[None])[0].astype(np.float32),
-        )
+        trees = trees.with_values(mixed(trees.values), mixed(trees.mean[None])[0])
     return replace(
         model,
         dense_weights=mixed(model.dense_weights, [c.dense_weights for c in own]).astype(np.float32),

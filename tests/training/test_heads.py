@@ -7,7 +7,7 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from router.training import heads
+from router.training import heads, tree_head
 from router.training.blocks import fit_scaler
 from router.training.heads import (
     ClusterTable,
@@ -16,8 +16,8 @@ from router.training.heads import (
     LinearWeights,
     NeighbourTable,
     TrainingBlocks,
-    TreeTable,
 )
+from router.trees import TreeEnsemble
 
 N, N_SCALED, N_DENSE, N_COLUMNS, N_TARGETS = 90, 6, 14, 300, 4
 TRAIN, TEST = np.arange(60), np.arange(60, N)
@@ -67,7 +67,7 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
     if isinstance(head, ClusterTable):
         distance = np.square(blocks.scaled[:, None] - head.centres[None]).sum(axis=2)
         return head.values[distance.argmin(axis=1)]
-    if isinstance(head, TreeTable):
+    if isinstance(head, TreeEnsemble):
         return np.array([leaf_mean(head, row) for row in blocks.inputs])
     out = []
     for row in blocks.scaled:
@@ -79,7 +79,7 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
     return np.array(out)
 
 
-def leaf_mean(head: TreeTable, inputs: np.ndarray) -> np.ndarray:
+def leaf_mean(head: TreeEnsemble, inputs: np.ndarray) -> np.ndarray:
     """Walk down each tree by itself."""
     leaves = []
     for root in head.roots:
@@ -158,7 +158,7 @@ def test_exported_heads_predict_what_predict_does(
     rows = np.arange(N)
     (found,) = bank.fit_predict(rows, targets, [rows])
     exported = bank.fit_final(targets)
-    kinds = {LinearWeights, NeighbourTable, ClusterTable, TreeTable}
+    kinds = {LinearWeights, NeighbourTable, ClusterTable, TreeEnsemble}
     assert {type(head) for head in exported} == kinds
     for name, head, predicted in zip(bank.names, exported, found, strict=True):
         np.testing.assert_allclose(
@@ -322,17 +322,16 @@ def test_trees_tell_sizes_apart_where_the_kind_matters():
     assert np.square(found[:, 0] - right[test]).mean() < 0.08
     np.testing.assert_allclose(found[:, 0] + found[:, 1], 1.0, atol=1e-5)
     (table,) = bank.fit_final(targets)
-    assert isinstance(table, TreeTable)
+    assert isinstance(table, TreeEnsemble)
     assert len(np.unique(table.roots)) == len(table.roots) > 20
-    assert table.share.sum() == pytest.approx(1.0, abs=1e-5)
-    np.testing.assert_allclose(table.share @ table.values, targets.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(table.mean, targets.mean(axis=0), atol=1e-4)
 
 
 def test_trees_of_many_prompts_see_some_of_them(
     blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
     (whole,) = HeadBank(blocks, families=["trees"]).fit_predict(TRAIN, targets, [TEST])
-    monkeypatch.setattr(heads, "_MAX_TREE_ROWS", 30)
+    monkeypatch.setattr(tree_head, "_MAX_ROWS", 30)
     bank = HeadBank(blocks, families=["trees"])
     (some,) = bank.fit_predict(TRAIN, targets, [TEST])
     (again,) = bank.fit_predict(TRAIN, targets, [TEST])
