@@ -8,6 +8,7 @@ which bar is for prompts to say that the heads have not seen.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -196,11 +197,31 @@ def dial_settings(
     shape = shape or DialShape()
     prices = price_grid(quality, energy_j, _N_PRICES).tolist()
     settings = [Setting(price, shrinkage) for shrinkage in shape.shrinkages for price in prices]
-    fixed: dict[int, Setting] = {}
-    for price in prices if shape.fixed_models else ():
-        setting = Setting(price, 1.0)
-        fixed.setdefault(int(choose(quality[:1], energy_j[:1], means, setting)[0]), setting)
-    return (*settings, *fixed.values())
+    fixed = _prices_of_fixed_models(means) if shape.fixed_models else []
+    return (*settings, *(Setting(price, 1.0) for price in fixed))
+
+
+def _prices_of_fixed_models(means: PoolMeans) -> list[float]:
+    """Return a price at which each model on the upper hull of the means is the best bargain.
+
+    From the highest price to the lowest. A grid of prices would miss a model whose own range of
+    prices lies between two of them.
+    """
+    models = [j for j in range(len(means.quality)) if j not in means.pruned]
+    points = [(means.energy_j[j], means.quality[j]) for j in models]
+    energy_j, quality = min(points, key=lambda point: (point[0], -point[1]))
+    # the price below which the next model is the better bargain, for each model but the last
+    limits: list[float] = []
+    while True:
+        steps = [((q - quality) / (e - energy_j), e, q) for e, q in points if q > quality]
+        if not steps:
+            break
+        limit, energy_j, quality = max(steps)
+        limits.append(limit)
+    if not limits:
+        return [0.0]
+    between = [math.sqrt(high * low) for high, low in itertools.pairwise(limits)]
+    return [2.0 * limits[0], *between, 0.5 * limits[-1]]
 
 
 def dial_sweep(

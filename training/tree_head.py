@@ -97,8 +97,8 @@ class FittedTrees:
         values = np.asarray(found * self.deviation + self.mean, np.float32)
         share = np.concatenate([tree.share for tree in trees]) / len(trees)
         return TreeEnsemble(
-            roots=nodes[:-1].astype(np.int32),
-            column=np.concatenate([tree.column for tree in trees]).astype(np.int32),
+            roots=nodes[:-1].astype(np.intp),
+            column=np.concatenate([tree.column for tree in trees]).astype(np.intp),
             threshold=np.concatenate([tree.threshold for tree in trees]),
             left=_shifted([tree.left for tree in trees], nodes),
             row=_shifted([tree.row for tree in trees], leaves),
@@ -153,7 +153,7 @@ class _Tree:
         )
 
 
-def _shifted(parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+def _shifted(parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> NDArray[np.intp]:
     """Join numbers that count from the start of their own part."""
     shifted = [part + start for part, start in zip(parts, starts[:-1], strict=True)]
-    return np.concatenate(shifted).astype(np.int32)
+    return np.concatenate(shifted).astype(np.intp)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["monitor"]
 
 _DEFAULT_BAR = 0.98
+_MANY_ANSWERS = 0.1
 _HEADERS = (
     "stream",
     "n",
@@ -235,7 +236,7 @@ def _verdict(report: DriftReport) -> str:
     if not report.alarm:
         return (
             f"No alarm. {chance}\nA drop of {report.detectable_drop:.3f} in mean quality would be "
-            "found about half of the time within 1,000 graded answers."
+            f"found about half of the time within 1,000 graded answers.{_blind_spot(report)}"
         )
     lines = []
     drifting = [s.name for s in report.streams if s.kind == "model" and s.alarm is not None]
@@ -264,3 +265,16 @@ def _verdict(report: DriftReport) -> str:
         "again, then begin a new state."
     )
     return "\n".join(lines)
+
+
+def _blind_spot(report: DriftReport) -> str:
+    """Say which answers the absence of an alarm says little about, where they are many."""
+    n = report.streams[0].n
+    if report.n_without_reference <= _MANY_ANSWERS * n:
+        return ""
+    return (
+        f"\nNot of all of them: {report.n_without_reference:,} of the {n:,} have hardly any "
+        "reference answers of their model and\nprobability. Had these been worse from the first "
+        "on, it would not show: compare with graded feedback\nfrom a time when all was well "
+        "(--baseline)."
+    )

@@ -31,6 +31,7 @@ _MAX_TOLERANCE = 0.03
 # what the mixtures cost, in the logarithm of the evidence, for a change after some 1,000 answers
 _LOG_MIXING = 4.0
 _HORIZON = 1_000
+_FEW_ANSWERS = 20
 
 
 class Monitor:
@@ -281,8 +282,15 @@ class Monitor:
             delta=self.delta,
             bar=baseline.bar,
             detectable_drop=min(self.tolerance + math.sqrt(2.0 * evidence * spread), 1.0),
+            n_without_reference=self._n_without_reference(),
             streams=tuple(streams),
         )
+
+    def _n_without_reference(self) -> int:
+        """Return the number of graded answers that the baseline has hardly any to rank among."""
+        cells = self.baseline.cells
+        sizes = ((cells[key].n if key in cells else 0, len(bag)) for key, bag in self._bags.items())
+        return sum(n - n_reference for n_reference, n in sizes if n_reference < _FEW_ANSWERS)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON types; the baseline is named by its digest.

@@ -83,6 +83,10 @@ class DriftReport:
     detectable_drop : float
         The drop of mean quality that would be found about half of the time within 1,000 graded
         answers, roughly.
+    n_without_reference : int
+        Graded answers of a model and band of predicted probability of which the baseline has
+        fewer than 20. They are compared with each other: that they get worse would be found,
+        that they were worse from the first of them on would not.
     streams : tuple of StreamReport
         Quality, then every model with a graded answer, then novelty where it is watched.
     """
@@ -91,6 +95,7 @@ class DriftReport:
     delta: float
     bar: float | None
     detectable_drop: float
+    n_without_reference: int
     streams: tuple[StreamReport, ...]
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import secrets
 import time
 from typing import Any
 
@@ -101,7 +100,7 @@ class ControlEndpoints:
         record = plan.record()
         shown = record.to_dict()
         answer: dict[str, Any] = {
-            "request_id": f"wr-{secrets.token_hex(12)}",
+            "request_id": service.request_ids.draw(),
             "model": record.model if step is None else step.model,
             "max_tokens": None if step is None else step.max_tokens,
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -75,7 +74,7 @@ class RoutedCall:
         times: CallTimes,
         started: float,
     ) -> None:
-        self.request_id: str = f"wr-{secrets.token_hex(12)}"
+        self.request_id: str = service.request_ids.draw()
         self._service = service
         self._headers = headers
         self._body = body

@@ -14,6 +14,7 @@ from router.dispatch import ConversationStore, Dispatcher, Routes
 from router.serve.decision_log import DecisionLog
 from router.serve.forwarding import upstream_headers
 from router.serve.metrics import Metrics
+from router.serve.request_ids import RequestIds
 from router.serve.settings import Settings
 from router.serve.shared_conversations import SharedConversations
 from router.serve.shared_values import SharedValues
@@ -54,6 +55,8 @@ class Service:
         Where decisions and grades go.
     tracer : CallTracer
         Where spans go.
+    request_ids : RequestIds
+        Names the requests.
     parent : int or None
         The process without which this one is to stop; None if it stands alone.
     in_flight : int
@@ -93,6 +96,7 @@ class Service:
         self.metrics: Metrics = Metrics(SharedValues(1) if values is None else values, worker)
         self.log: DecisionLog = DecisionLog(settings.log)
         self.tracer: CallTracer = call_tracer()
+        self.request_ids: RequestIds = RequestIds()
         self.parent: int | None = None
         self.in_flight = 0
         self.stopping = False

@@ -86,10 +86,23 @@ def write(name: str, lines: list[Any]) -> str:
 def test_traffic_as_usual_is_no_alarm(run):
     found = run("my-router", write("a.jsonl", rows(2, 400)))
     assert "No alarm. A false alarm ever has a probability of at most 0.1." in found.stdout
+    assert "hardly any" not in found.stdout
     assert "400 graded answers and 400 prompts are new" in found.stderr
     assert "compared with the router at bar 0.95" in found.stderr
     streams = [line.split()[0] for line in found.stdout.splitlines()[2:6]]
     assert streams == ["quality", "api/small", "api/medium", "novelty"]
+
+
+def test_answers_without_a_reference_do_not_pass_for_good_ones(run):
+    # the reference answers are to prompts with a probability of at least 0.5
+    unlike = [row | {"probability": 0.25, "quality": 0} for row in rows(2, 100)]
+    found = run("my-router", write("a.jsonl", unlike))
+    assert "No alarm." in found.stdout
+    assert "100 of the 100 have hardly any reference answers of their model" in found.stdout
+    mixed = rows(3, 950) + unlike
+    found = run("my-router", write("b.jsonl", mixed), "--json")
+    assert json.loads(found.stdout)["n_without_reference"] == 100
+    assert "hardly any" not in run("my-router", write("b.jsonl", mixed)).stdout
 
 
 def test_a_drop_is_an_alarm_with_exit_code_one(run):

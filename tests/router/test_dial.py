@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from router.dial import Dial, PoolMeans, Setting, choose, dial_settings, dial_sweep, shrink
 from router.errors import ConfigError
+from router.eval.frontier import upper_hull
 
 MEANS = PoolMeans((0.5, 0.7, 0.9), (1.0, 10.0, 100.0))
 DIAL = Dial(
@@ -50,6 +51,20 @@ def test_the_fully_shrunken_settings_are_fixed_models_on_the_hull_of_the_means()
     settings = [s for s in dial_settings(expected, energy_j, means) if s.shrinkage == 1.0]
     chosen = [choose(expected, energy_j, means, setting) for setting in settings]
     assert [set(choice.tolist()) for choice in chosen] == [{0}, {2}]
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 999), st.integers(1, 999)), min_size=1, max_size=8, unique=True
+    )
+)
+def test_every_model_on_the_hull_is_a_fixed_model_however_narrow_its_range_of_prices(models):
+    means = PoolMeans(tuple(q / 1000 for q, _ in models), tuple(float(e) for _, e in models))
+    quality, energy_j = np.array([means.quality]), np.array([means.energy_j])
+    settings = [s for s in dial_settings(quality, energy_j, means) if s.shrinkage == 1.0]
+    chosen = [int(choose(quality, energy_j, means, setting)[0]) for setting in settings]
+    hull = upper_hull(np.column_stack([means.energy_j, means.quality]))
+    assert [(energy_j[0, j], quality[0, j]) for j in chosen] == [tuple(corner) for corner in hull]
 
 
 def measure(expected, energy_j, quality) -> Dial:
