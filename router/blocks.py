@@ -7,8 +7,9 @@ Four blocks, each of about unit mean square so that one penalty suits all:
 ``embedding``
     the centred embedding
 ``waves``
-    random Fourier features of both, the linear form of a Gaussian kernel on them
-    (Rahimi and Recht, "Random features for large-scale kernel machines", NeurIPS 2007)
+    random Fourier features of the statistics and the leading columns of the embedding, the linear
+    form of a Gaussian kernel on them (Rahimi and Recht, "Random features for large-scale kernel
+    machines", NeurIPS 2007)
 ``ngrams``
     hashed n-grams with inverse document frequencies, words and characters each of unit norm
 """
@@ -41,8 +42,9 @@ class BlockScaler:
         Centre and reciprocal scale of the dense features.
     idf : ndarray of shape (n_columns,)
         Weight of each n-gram column.
-    frequencies : ndarray of shape (n_dense, n_waves)
-        Directions of the random Fourier features, on scaled dense features.
+    frequencies : ndarray of shape (n_wave_inputs, n_waves)
+        Directions of the random Fourier features, on the leading columns of the scaled embedding
+        and all scaled statistics.
     n_embedding : int
         Leading dense columns that are the embedding.
     """
@@ -71,14 +73,34 @@ class BlockScaler:
         ndarray of shape (n, n_dense)
             float32; the first columns are what :meth:`scaled` returns.
         """
-        split, n_waves = self.frequencies.shape
+        split, n_waves = self.mean.size, self.frequencies.shape[1]
         blocks = np.empty((len(features), self.n_dense), np.float32)
         blocks[:, :split] = self.scaled(features)
-        angles = blocks[:, :split] @ self.frequencies
+        angles = self.angles(blocks)
         np.cos(angles, out=blocks[:, split : split + n_waves])
         np.sin(angles, out=blocks[:, split + n_waves :])
         blocks[:, split:] *= 1.0 / math.sqrt(max(n_waves, 1))
         return blocks
+
+    def angles(self, scaled: _Array) -> _Array:
+        """Return the angles whose cosines and sines are the waves.
+
+        Parameters
+        ----------
+        scaled : ndarray of shape (n, at least mean.size)
+            Embedding and statistics as :meth:`scaled` returns them; columns after them are left
+            alone.
+
+        Returns
+        -------
+        ndarray of shape (n, n_waves)
+            float32.
+        """
+        statistics = slice(self.n_embedding, self.mean.size)
+        leading = len(self.frequencies) - (statistics.stop - statistics.start)
+        angles: _Array = scaled[:, :leading] @ self.frequencies[:leading]
+        angles += scaled[:, statistics] @ self.frequencies[leading:]
+        return angles
 
     def scaled(self, features: Features) -> _Array:
         """Return embedding and statistics, centred and scaled.

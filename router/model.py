@@ -344,7 +344,8 @@ class RouterModel:
         ValueError
             If the shapes of two arrays do not fit each other.
         """
-        n_features, n_waves = arrays["scaler_frequencies"].shape
+        n_features = arrays["scaler_mean"].size
+        n_wave_inputs, n_waves = arrays["scaler_frequencies"].shape
         n_columns, n_latents = arrays["ngram_weights"].shape
         n_models = arrays["token_factor"].size
         n_clusters, n_links = len(arrays["cluster_centres"]), len(arrays["link_columns"])
@@ -356,11 +357,14 @@ class RouterModel:
             return array
 
         single, double = np.float32, np.float64
+        n_embedding = int(arrays["scaler_n_embedding"])
+        if not n_features - n_embedding <= n_wave_inputs <= n_features:
+            raise ValueError(f"array 'scaler_frequencies' has {n_wave_inputs} rows")
         scaler = {
             "mean": stored("scaler_mean", single, n_features),
             "scale": stored("scaler_scale", single, n_features),
             "idf": stored("scaler_idf", single, n_columns),
-            "frequencies": stored("scaler_frequencies", single, n_features, n_waves),
+            "frequencies": stored("scaler_frequencies", single, n_wave_inputs, n_waves),
         }
         neighbours = None
         if "neighbour_bank" in arrays:
@@ -373,14 +377,13 @@ class RouterModel:
             )
         trees = None
         if "trees_roots" in arrays:
-            split = int(arrays["scaler_n_embedding"])
             trees = TreeEnsemble.from_arrays(
                 {
                     name.removeprefix("trees_"): array
                     for name, array in arrays.items()
                     if name.startswith("trees_")
                 },
-                n_inputs(split, n_features - split),
+                n_inputs(n_embedding, n_features - n_embedding),
                 n_latents,
             )
         logistic = stored("link_logistic", np.bool_, n_links).tolist()
@@ -399,7 +402,7 @@ class RouterModel:
                 )
             )
         return cls(
-            scaler=BlockScaler.from_arrays(scaler, int(arrays["scaler_n_embedding"])),
+            scaler=BlockScaler.from_arrays(scaler, n_embedding),
             dense_weights=stored("dense_weights", single, n_features + 2 * n_waves, n_latents),
             ngram_weights=stored("ngram_weights", np.float16, n_columns, n_latents),
             intercept=stored("intercept", single, n_latents),

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from router.blocks import BlockScaler
@@ -15,7 +16,8 @@ __all__ = ["BLOCKS", "fit_scaler", "ngram_matrix"]
 
 BLOCKS = ("embedding", "statistics", "waves", "ngrams")
 
-_WAVES = 512
+_WAVES = 256
+_WAVE_COLUMNS = 32
 _CHUNK_ROWS = 4096
 _EMBEDDING_WEIGHT = 0.5
 
@@ -36,7 +38,9 @@ def fit_scaler(
     seed : int
         Seed of the random directions.
     n_waves : int
-        Number of random directions; each gives a cosine and a sine.
+        Number of random directions; each gives a cosine and a sine. They are in the space of the
+        statistics and the first 32 columns of the embedding: more columns tell no more of a
+        prompt's kind and take longer.
     blocks : collection of str
         Names of the blocks in use; the others are zero in training and in serving.
 
@@ -68,9 +72,10 @@ def fit_scaler(
         idf[:] = 0.0
 
     rng = np.random.default_rng(seed)
+    leading = min(split, _WAVE_COLUMNS)
     n_waves = n_waves if "waves" in blocks else 0
-    directions = rng.standard_normal((mean.size, n_waves)) * np.sqrt(2.0)
-    directions[:split] *= _EMBEDDING_WEIGHT
+    directions = _orthogonal_directions(leading + n_statistics, n_waves, rng) * np.sqrt(2.0)
+    directions[:leading] *= _EMBEDDING_WEIGHT
     return BlockScaler(
         mean=mean.astype(np.float32),
         scale=scale.astype(np.float32),
@@ -78,6 +83,23 @@ def fit_scaler(
         frequencies=directions.astype(np.float32),
         n_embedding=split,
     )
+
+
+def _orthogonal_directions(
+    n_columns: int, n_directions: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw directions that are as long as standard normal ones, and orthogonal where they can be.
+
+    They estimate a Gaussian kernel with less variance than independent ones (Yu et al.,
+    "Orthogonal random features", NeurIPS 2016).
+    """
+    drawn = [np.zeros((n_columns, 0))]
+    for _ in range(0, n_directions if n_columns else 0, max(n_columns, 1)):
+        rotation, triangle = np.linalg.qr(rng.standard_normal((n_columns, n_columns)))
+        # with the signs of the triangle's diagonal, every rotation is as likely
+        rotation *= np.sign(np.diag(triangle))
+        drawn.append(rotation * np.sqrt(rng.chisquare(n_columns, n_columns)))
+    return np.hstack(drawn)[:, :n_directions]
 
 
 def ngram_matrix(scaler: BlockScaler, features: Features) -> sparse.csr_matrix:

@@ -138,7 +138,7 @@ def _remembered(model: RouterModel) -> NDArray[np.float32]:
 
 def _dense_of(model: RouterModel, scaled: NDArray[np.float32]) -> _Floats:
     """Return the dense blocks of prompts whose scaled features are known."""
-    angles = scaled @ model.scaler.frequencies
+    angles = model.scaler.angles(scaled)
     share = 1.0 / np.sqrt(max(angles.shape[1], 1))
     return np.hstack([scaled, np.cos(angles) * share, np.sin(angles) * share]).astype(np.float64)
 

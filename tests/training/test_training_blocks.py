@@ -60,9 +60,19 @@ def test_waves_are_a_gaussian_kernel(features: Features):
     few = feature_rows(features, np.arange(12))
     scaled = scaler.scaled(few).copy()
     waves = scaler.dense(few)[:, scaled.shape[1] :]
-    scaled[:, : features.n_embedding] *= 0.5
-    distance = np.square(scaled[:, None] - scaled[None]).sum(axis=2)
-    np.testing.assert_allclose(waves @ waves.T, np.exp(-distance), atol=0.06)
+    leading, statistics = scaled[:, :32], scaled[:, features.n_embedding :]
+    seen = np.hstack([leading * 0.5, statistics])
+    distance = np.square(seen[:, None] - seen[None]).sum(axis=2)
+    np.testing.assert_allclose(waves @ waves.T, np.exp(-distance), atol=0.03)
+
+
+def test_directions_of_waves_are_orthogonal_and_as_long_as_independent_ones(features: Features):
+    directions = fit_scaler(features, n_waves=40).frequencies.astype(float)
+    directions[:32] /= 0.5
+    lengths = np.linalg.norm(directions, axis=0)
+    cosines = (directions / lengths).T @ (directions / lengths)
+    np.testing.assert_allclose(cosines, np.eye(40), atol=1e-5)
+    assert np.square(lengths).mean() == pytest.approx(2.0 * len(directions), rel=0.1)
 
 
 def test_document_frequencies_are_those_of_scikit_learn(features: Features):
