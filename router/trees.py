@@ -110,8 +110,8 @@ class TreeEnsemble:
         """
         if len(inputs) == 1:
             leaves = self.row.take(self._leaves(inputs[0], self.roots))
-            total = np.add.reduce(self.values.take(leaves, axis=0), axis=0, keepdims=True)
-            return np.asarray(total / np.float32(len(self.roots)))
+            sums = np.add.reduce(self.values.take(leaves, axis=0), axis=0, keepdims=True)
+            return np.asarray(sums / np.float32(len(self.roots)))
         n, width = inputs.shape
         total = np.zeros((n, self.values.shape[1]), np.float32)
         flat, first = inputs.ravel(), np.arange(0, n * width, width)
