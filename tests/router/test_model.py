@@ -180,6 +180,28 @@ def test_arrays_that_do_not_fit_each_other_are_refused(model: RouterModel, name:
         RouterModel.from_arrays(arrays)
 
 
+def test_waves_read_the_leading_columns_of_the_embedding_and_all_statistics(
+    model: RouterModel, features: Features
+):
+    n_statistics = model.scaler.mean.size - model.scaler.n_embedding
+    frequencies = model.scaler.frequencies
+    for leading in range(model.scaler.n_embedding + 1):
+        kept = np.vstack([frequencies[:leading], frequencies[-n_statistics:]])
+        stored = model.to_arrays() | {"scaler_frequencies": kept}
+        blind = frequencies.copy()
+        blind[leading:-n_statistics] = 0.0
+        whole = model.to_arrays() | {"scaler_frequencies": blind}
+        np.testing.assert_allclose(
+            RouterModel.from_arrays(stored).latent(features),
+            RouterModel.from_arrays(whole).latent(features),
+            atol=1e-5,
+        )
+    for rows in (n_statistics - 1, len(frequencies) + 1):
+        stored = model.to_arrays() | {"scaler_frequencies": np.zeros((rows, 8), np.float32)}
+        with pytest.raises(ValueError, match="'scaler_frequencies' has"):
+            RouterModel.from_arrays(stored)
+
+
 @pytest.mark.parametrize("columns", [(-1, 1), (4, 2), (3, 6), (0, 100)])
 def test_links_read_quality_latents_only(model: RouterModel, columns: Any):
     arrays = model.to_arrays()
