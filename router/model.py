@@ -221,7 +221,6 @@ class RouterModel:
     token_limit: _Floats
     recalibration: Recalibration
     _cluster_squares: _Array = field(init=False, repr=False, compare=False)
-    _dense_table: _Array = field(init=False, repr=False, compare=False)
     _ngram_table: _Array = field(init=False, repr=False, compare=False)
     _readout: _Readout = field(init=False, repr=False, compare=False)
 
@@ -229,15 +228,8 @@ class RouterModel:
         readout = _Readout.build(self.links, self.intercept.size, self.n_models)
         object.__setattr__(self, "_readout", readout)
         object.__setattr__(self, "_cluster_squares", squared_norms(self.cluster_centres))
-        # The guides of the trees are further columns, so that one product gives them, too; n-gram
-        # weights are in single precision, so that a prompt's rows need not be converted each time.
-        dense, ngrams = self.dense_weights, self.ngram_weights
-        if self.trees is not None and self.trees.guides is not None:
-            guides = self.trees.guides
-            dense = np.hstack([dense, guides.dense])
-            ngrams = np.hstack([ngrams, guides.ngrams.astype(np.float16)])
-        object.__setattr__(self, "_dense_table", dense)
-        object.__setattr__(self, "_ngram_table", widened(ngrams))
+        # in single precision, so that a prompt's rows need not be converted each time
+        object.__setattr__(self, "_ngram_table", widened(self.ngram_weights))
 
     @property
     def n_models(self) -> int:
@@ -267,9 +259,13 @@ class RouterModel:
 
     def _latent(self, features: Features) -> _Floats:
         dense = self.scaler.dense(features)
-        sums = self._sums(dense, features)
-        n_latents = self.intercept.size
-        latent = sums[:, :n_latents] + self.intercept
+        latent = (dense @ self.dense_weights).astype(np.float64)
+        latent += self.intercept
+        values = self.scaler.ngram_values(features)
+        bounds = features.indptr.tolist()
+        for i, (start, stop) in enumerate(pairwise(bounds)):
+            columns = features.indices[start:stop]
+            latent[i] += values[start:stop] @ self._ngram_table.take(columns, axis=0)
         scaled = dense[:, : self.scaler.mean.size]
         if self.neighbours is not None:
             latent += self.neighbours.latent(scaled)
@@ -277,42 +273,8 @@ class RouterModel:
             cluster = cluster_of(scaled, self.cluster_centres, self._cluster_squares)
             latent += self.cluster_values[cluster]
         if self.trees is not None:
-            latent += self.trees.latent(self._tree_inputs(self.trees, features, sums))
+            latent += self.trees.latent(tree_inputs(features))
         return latent
-
-    def _sums(self, dense: _Array, features: Features) -> _Floats:
-        """Return what is linear in the blocks: latents, then guides, both without intercept."""
-        sums = (dense @ self._dense_table).astype(np.float64)
-        values = self.scaler.ngram_values(features)
-        bounds = features.indptr.tolist()
-        for i, (start, stop) in enumerate(pairwise(bounds)):
-            columns = features.indices[start:stop]
-            sums[i] += values[start:stop] @ self._ngram_table.take(columns, axis=0)
-        return sums
-
-    def _tree_inputs(self, trees: TreeEnsemble, features: Features, sums: _Floats) -> _Array:
-        if trees.guides is None:
-            return tree_inputs(features)
-        guides = sums[:, self.intercept.size :] + trees.guides.intercept
-        return tree_inputs(features, guides.astype(np.float32))
-
-    def tree_latent(self, features: Features) -> _Array:
-        """Return what the trees add to the latents.
-
-        Parameters
-        ----------
-        features : Features
-            Features of n prompts.
-
-        Returns
-        -------
-        ndarray of shape (n, n_latents)
-            Zeros where the model has no trees.
-        """
-        if self.trees is None:
-            return np.zeros((len(features), self.intercept.size), np.float32)
-        sums = self._sums(self.scaler.dense(features), features)
-        return self.trees.latent(self._tree_inputs(self.trees, features, sums))
 
     def score(self, features: Features, characters: _Floats) -> Scores:
         """Return what each model is expected to do on each prompt.
@@ -423,8 +385,6 @@ class RouterModel:
                 },
                 n_inputs(n_embedding, n_features - n_embedding),
                 n_latents,
-                n_features + 2 * n_waves,
-                n_columns,
             )
         logistic = stored("link_logistic", np.bool_, n_links).tolist()
         weight = stored("link_weight", double, n_links).tolist()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from router.features import Features
 from router.textprofile import PROFILE_NAMES
 
-__all__ = ["LEAF_THRESHOLD", "TreeEnsemble", "TreeGuides", "n_inputs", "tree_inputs"]
+__all__ = ["LEAF_THRESHOLD", "TreeEnsemble", "n_inputs", "tree_inputs"]
 
 _Array = NDArray[np.float32]
 
@@ -28,15 +28,13 @@ LEAF_THRESHOLD: float = float(np.finfo(np.float32).max)
 """No input is above it: a prompt stays in the leaf that it came to."""
 
 
-def tree_inputs(features: Features, guides: _Array | None = None) -> _Array:
+def tree_inputs(features: Features) -> _Array:
     """Return what the trees of a router read: statistics, profile and a few embedding columns.
 
     Parameters
     ----------
     features : Features
         Features of n prompts.
-    guides : ndarray of shape (n, n_guides), optional
-        Guides of the prompts, which come last.
 
     Returns
     -------
@@ -44,38 +42,18 @@ def tree_inputs(features: Features, guides: _Array | None = None) -> _Array:
         float32, not scaled: a tree looks at the order of values alone.
     """
     split = features.n_embedding
-    parts = [
-        features.dense[:, split:],
-        features.profile,
-        features.dense[:, : min(split, _EMBEDDING_COLUMNS)],
-    ]
-    if guides is not None:
-        parts.append(guides)
-    return np.hstack(parts)
+    return np.hstack(
+        [
+            features.dense[:, split:],
+            features.profile,
+            features.dense[:, : min(split, _EMBEDDING_COLUMNS)],
+        ]
+    )
 
 
 def n_inputs(n_embedding: int, n_statistics: int) -> int:
     """Return the width of :func:`tree_inputs`."""
     return n_statistics + len(PROFILE_NAMES) + min(n_embedding, _EMBEDDING_COLUMNS)
-
-
-@dataclass(frozen=True, slots=True)
-class TreeGuides:
-    """Further inputs of trees: sums over the feature blocks that tell kinds of prompts apart.
-
-    Attributes
-    ----------
-    dense : ndarray of shape (n_dense, n_guides)
-        Weights of the dense blocks.
-    ngrams : ndarray of shape (n_columns, n_guides)
-        Weights of the n-grams.
-    intercept : ndarray of shape (n_guides,)
-        What is added.
-    """
-
-    dense: _Array
-    ngrams: NDArray[np.floating]
-    intercept: _Array
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +84,6 @@ class TreeEnsemble:
         Mean contribution to the training prompts.
     depth : int
         Steps from a root to the deepest leaf.
-    guides : TreeGuides, optional
-        Where the inputs after those of :func:`tree_inputs` come from; None where there are none.
     """
 
     roots: NDArray[np.intp]
@@ -118,7 +94,6 @@ class TreeEnsemble:
     values: _Array
     mean: _Array
     depth: int
-    guides: TreeGuides | None = None
 
     def latent(self, inputs: _Array) -> _Array:
         """Return the contributions of the leaves that prompts come to.
@@ -126,7 +101,7 @@ class TreeEnsemble:
         Parameters
         ----------
         inputs : ndarray of shape (n, n_inputs)
-            As :func:`tree_inputs` returns them, then the guides.
+            As :func:`tree_inputs` returns them.
 
         Returns
         -------
@@ -166,14 +141,11 @@ class TreeEnsemble:
             Mean contribution to the training prompts.
         """
         rounded = values.astype(np.float16).astype(np.float32)
-        guides = self.guides
-        if guides is not None:
-            guides = replace(guides, ngrams=guides.ngrams.astype(np.float16))
-        return replace(self, values=rounded, mean=mean.astype(np.float32), guides=guides)
+        return replace(self, values=rounded, mean=mean.astype(np.float32))
 
     def to_arrays(self) -> dict[str, NDArray[Any]]:
         """Return the arrays to store; :meth:`from_arrays` takes them back."""
-        arrays: dict[str, NDArray[Any]] = {
+        return {
             "roots": self.roots.astype(np.int32),
             "column": self.column.astype(np.int32),
             "threshold": self.threshold,
@@ -183,20 +155,10 @@ class TreeEnsemble:
             "mean": self.mean,
             "depth": np.array(self.depth),
         }
-        if self.guides is not None:
-            arrays["guide_dense"] = self.guides.dense
-            arrays["guide_ngrams"] = self.guides.ngrams.astype(np.float16)
-            arrays["guide_intercept"] = self.guides.intercept
-        return arrays
 
     @classmethod
     def from_arrays(
-        cls,
-        arrays: Mapping[str, NDArray[Any]],
-        n_inputs: int,
-        n_latents: int,
-        n_dense: int,
-        n_columns: int,
+        cls, arrays: Mapping[str, NDArray[Any]], n_inputs: int, n_latents: int
     ) -> TreeEnsemble:
         """Build the ensemble from stored arrays.
 
@@ -205,9 +167,7 @@ class TreeEnsemble:
         arrays : mapping of str to ndarray
             As :meth:`to_arrays` returns them.
         n_inputs, n_latents : int
-            Width of the inputs without guides, and of the values.
-        n_dense, n_columns : int
-            Columns of the dense blocks and of the n-grams.
+            Width of the inputs and of the values.
 
         Raises
         ------
@@ -224,29 +184,12 @@ class TreeEnsemble:
         values = np.asarray(arrays["values"], np.float32)
         mean = np.asarray(arrays["mean"], np.float32)
         depth = int(arrays["depth"])
-        guides = None
-        if "guide_intercept" in arrays:
-            guides = TreeGuides(
-                np.asarray(arrays["guide_dense"], np.float32),
-                np.asarray(arrays["guide_ngrams"], np.float16),
-                np.asarray(arrays["guide_intercept"], np.float32),
-            )
-            n_guides = guides.intercept.size
-            n_inputs += n_guides
         n_nodes, own = column.size, np.arange(column.size)
         is_last = threshold == np.float32(LEAF_THRESHOLD)
         if not (
             column.shape == threshold.shape == left.shape == row.shape == (n_nodes,)
             and roots.ndim == 1
             and values.shape[1:] == mean.shape == (n_latents,)
-            and (
-                guides is None
-                or (
-                    guides.intercept.ndim == 1
-                    and guides.dense.shape == (n_dense, n_guides)
-                    and guides.ngrams.shape == (n_columns, n_guides)
-                )
-            )
         ):
             raise ValueError("the arrays of the trees have shapes that do not fit each other")
         if not (
@@ -259,7 +202,7 @@ class TreeEnsemble:
             and np.all((left > own) & (left < n_nodes - 1) | (left == own) & is_last)
         ):
             raise ValueError("the arrays of the trees hold numbers out of range")
-        return cls(roots, column, threshold, left, row, values, mean, depth, guides)
+        return cls(roots, column, threshold, left, row, values, mean, depth)
 
 
 def _below(index: NDArray[np.intp], size: int) -> bool:

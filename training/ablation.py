@@ -79,7 +79,6 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
         Variant("with neighbours", FitOptions(heads=(*DEFAULT_HEADS, "neighbours"))),
         Variant("without clusters", without("clusters")),
         Variant("without trees", without("trees")),
-        Variant("trees without guides", FitOptions(tree_guides=False)),
         Variant("trees alone", FitOptions(heads=("trees",))),
         Variant("neighbours and clusters alone", FitOptions(heads=("neighbours", "clusters"))),
         *one_stack,
@@ -90,11 +89,6 @@ def ablation_variants(n_models: int) -> tuple[Variant, ...]:
         Variant("without shrunken settings", FitOptions(dial=DialShape(shrinkages=(0.0,)))),
         Variant("without fixed models on the dial", FitOptions(dial=DialShape(fixed_models=False))),
     )
-
-
-def _shares_heads(options: FitOptions) -> bool:
-    """Whether heads that were fitted with all parts serve a router with these parts."""
-    return options.blocks == BLOCKS and options.tree_guides
 
 
 def run_ablation(
@@ -165,7 +159,7 @@ def run_ablation(
                     split,
                     pool,
                     options=variant.options,
-                    candidates=shared if _shares_heads(variant.options) else None,
+                    candidates=shared if variant.options.blocks == BLOCKS else None,
                     n_jobs=n_jobs,
                 )
                 test_ratio = score(found.outcome, truth, seed).figures[HEADLINE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,8 @@ from scipy import sparse
 
 from router.blocks import BlockScaler
 from router.features import Features
-from router.trees import tree_inputs
 
-__all__ = ["BLOCKS", "TrainingBlocks", "fit_scaler", "ngram_matrix"]
-
-_Array = NDArray[np.float32]
+__all__ = ["BLOCKS", "fit_scaler", "ngram_matrix"]
 
 BLOCKS = ("embedding", "statistics", "waves", "ngrams")
 
@@ -124,38 +121,3 @@ def ngram_matrix(scaler: BlockScaler, features: Features) -> sparse.csr_matrix:
     return sparse.csr_matrix(
         (values, features.indices, features.indptr), shape=(len(features), features.n_columns)
     )
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingBlocks:
-    """The feature blocks of the training prompts.
-
-    Attributes
-    ----------
-    dense : ndarray of shape (n, n_dense)
-        Embedding, statistics and waves, as :meth:`router.blocks.BlockScaler.dense` returns them.
-    scaled : ndarray of shape (n, n_features)
-        Embedding and statistics: the space of neighbours and clusters.
-    ngrams : sparse matrix of shape (n, n_columns)
-        The weighted n-gram block.
-    inputs : ndarray of shape (n, n_inputs)
-        What trees read, as :func:`router.trees.tree_inputs` returns it.
-    """
-
-    dense: _Array
-    scaled: _Array
-    ngrams: sparse.csr_matrix
-    inputs: _Array
-
-    @classmethod
-    def build(cls, scaler: BlockScaler, features: Features) -> TrainingBlocks:
-        """Transform the features of the training prompts."""
-        return cls(
-            dense=scaler.dense(features),
-            scaled=scaler.scaled(features),
-            ngrams=ngram_matrix(scaler, features),
-            inputs=tree_inputs(features),
-        )
-
-    def __len__(self) -> int:
-        return len(self.dense)

@@ -14,10 +14,10 @@ from router.recalibration import Recalibration
 from router.training.heads import (
     ClusterTable,
     FittedHead,
+    LinearWeights,
     NeighbourTable,
 )
 from router.training.lengths import FittedLengths
-from router.training.ridges import LinearWeights
 from router.training.stacking import FittedStack
 from router.trees import TreeEnsemble
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from router.training.backend import map_shared
 from router.training.heads import HeadBank
 
-__all__ = ["CrossFit", "cross_fit"]
+__all__ = ["CrossFit", "assign_folds", "cross_fit"]
 
 _Array = NDArray[np.float32]
 _Index = NDArray[np.int64]
@@ -42,6 +42,29 @@ class CrossFit:
     fold: _Index
     outer: _Array
     inner: tuple[_Array, ...]
+
+
+def assign_folds(groups: NDArray[np.integer], n_folds: int, seed: int) -> _Index:
+    """Assign prompts to folds of about equal size; a group stays together.
+
+    Parameters
+    ----------
+    groups : ndarray of shape (n,)
+        Group of each prompt.
+    n_folds : int
+        Number of folds.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Fold numbers.
+    """
+    _, member = np.unique(groups, return_inverse=True)
+    n_groups = int(member.max()) + 1
+    shuffled = np.random.default_rng(seed).permutation(n_groups)
+    return (shuffled % n_folds)[member].astype(np.int64)
 
 
 def cross_fit(

@@ -26,8 +26,6 @@ class FitOptions:
         Feature blocks of all heads but the trees, of :data:`router.training.blocks.BLOCKS`.
     heads : tuple of str
         Families of candidate heads, of :data:`router.training.heads.FAMILIES`.
-    tree_guides : bool
-        Whether trees read the directions in which a ridge regression tells prompts apart.
     stacks : tuple of str or None
         Names of the ways of stacking, such as ``pool-6-linear``; all that fit the pool where None.
     extra_models : bool
@@ -50,7 +48,6 @@ class FitOptions:
 
     blocks: tuple[str, ...] = BLOCKS
     heads: tuple[str, ...] = DEFAULT_HEADS
-    tree_guides: bool = True
     stacks: tuple[str, ...] | None = None
     extra_models: bool = True
     evidence_shrinkage: bool = True

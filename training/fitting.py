@@ -19,12 +19,11 @@ from router.eval.protocol import reference_model
 from router.features import Features
 from router.model import RouterModel
 from router.pool import Pool
-from router.training.blocks import TrainingBlocks, fit_scaler
+from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
-from router.training.crossfit import CrossFit, cross_fit
+from router.training.crossfit import CrossFit, assign_folds, cross_fit
 from router.training.fit_options import FitOptions
-from router.training.folds import assign_folds
-from router.training.heads import FittedHead, HeadBank
+from router.training.heads import FittedHead, HeadBank, TrainingBlocks
 from router.training.lengths import FittedLengths, fit_lengths
 from router.training.recalibrate import fit_recalibration
 from router.training.stacking import FittedStack, Stack, fit_stack, stack_variants
@@ -175,13 +174,7 @@ def fit_candidates(
     with threadpool_limits(1):
         scaler = fit_scaler(features, seed=seed, blocks=options.blocks)
         blocks = TrainingBlocks.build(scaler, features)
-        bank = HeadBank(
-            blocks,
-            seed=seed,
-            families=options.heads,
-            groups=groups,
-            guided=options.tree_guides,
-        )
+        bank = HeadBank(blocks, seed=seed, families=options.heads)
         stacked = targets.stacked()
         nested = len(features) <= _NESTED_LIMIT
         # Few prompts leave the stacks to the luck of the folds: several assignments average it.

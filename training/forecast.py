@@ -27,8 +27,8 @@ from router.eval.metrics import log_energy_ratio
 from router.eval.splits import PoolPrompts
 from router.features import FeatureExtractor
 from router.pool import Pool
+from router.training.crossfit import assign_folds
 from router.training.fit_options import FitOptions
-from router.training.folds import assign_folds
 from router.training.heads import FAMILIES
 from router.training.split_fit import fit_split
 from router.training.stacking import stack_variants

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import linalg, sparse
 
-from router.training.blocks import TrainingBlocks
+from router.training.heads import TrainingBlocks
 
 __all__ = ["Column", "ColumnPrior", "GradedBlocks", "fit_linear_column", "fit_logistic_column"]
 

@@ -11,7 +11,7 @@ from router.eval.matrix import AnswerMatrix
 from router.features import Features
 from router.model import RouterModel
 from router.pool import PoolModel
-from router.training.blocks import TrainingBlocks
+from router.training.heads import TrainingBlocks
 from router.training.ladder import ladder_prior
 from router.training.new_column import (
     Column,

@@ -16,7 +16,7 @@ from router.features import Features
 from router.neighbourhood import Neighbourhood, PromptSpace, word_sketch
 from router.novelty import NoveltyGuard
 from router.remembered import RememberedPrompts
-from router.training.folds import assign_folds
+from router.training.crossfit import assign_folds
 
 __all__ = ["FALSE_ALARMS", "fit_guard", "fit_neighbourhood", "trusted_reach"]
 

@@ -25,7 +25,8 @@ from router.artifact import Artifact
 from router.errors import ConfigError, DataError
 from router.eval.protocol import feature_rows
 from router.features import Features
-from router.training.blocks import TrainingBlocks, fit_scaler
+from router.training.blocks import fit_scaler
+from router.training.heads import TrainingBlocks
 from router.training.ladder import LINEAR_SPREAD, LOGISTIC_SPREAD, ladder_prior
 
 __all__ = ["MAX_CANDIDATES", "Selection", "select_prompts"]

@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.tree import ExtraTreeRegressor
 
-from router.training.guides import FittedGuides, Guides
-from router.training.ridges import LinearWeights
-from router.trees import LEAF_THRESHOLD, TreeEnsemble, TreeGuides
+from router.trees import LEAF_THRESHOLD, TreeEnsemble
 
 __all__ = ["FittedTrees", "Trees"]
 
@@ -40,15 +38,12 @@ class Trees:
         What trees read of all training prompts, as :func:`router.trees.tree_inputs` returns it.
     seed : int
         Seed of the splits, and of the prompts where there are more than 20,000.
-    guides : Guides, optional
-        Learns further inputs from the words; none where absent.
     names : tuple of str
         The one candidate's name.
     """
 
     inputs: _Array
     seed: int
-    guides: Guides | None = None
     names: tuple[str, ...] = ("trees",)
 
     def fit(self, rows: _Index, targets: _Array) -> list[FittedTrees]:
@@ -61,9 +56,6 @@ class Trees:
         mean, deviation = y.mean(axis=0), y.std(axis=0)
         deviation[deviation < 1e-6] = 1.0
         inputs, scaled = self.inputs[rows], ((y - mean) / deviation).astype(np.float64)
-        guides = self.guides.fit(rows, targets) if self.guides is not None else None
-        if guides is not None:
-            inputs = np.hstack([inputs, guides.unseen])
         draw = np.random.RandomState(self.seed)
         trees = [
             ExtraTreeRegressor(
@@ -75,7 +67,7 @@ class Trees:
             ).fit(inputs, scaled)
             for _ in range(_TREES)
         ]
-        return [FittedTrees(self.inputs, guides, trees, mean, deviation)]
+        return [FittedTrees(self.inputs, trees, mean, deviation)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +75,6 @@ class FittedTrees:
     """Grown trees, with mean and deviation of the targets that they were grown on."""
 
     inputs: _Array
-    guides: FittedGuides | None
     trees: list[ExtraTreeRegressor]
     mean: _Array
     deviation: _Array
@@ -93,8 +84,6 @@ class FittedTrees:
         total = np.zeros((len(rows), self.mean.size))
         if len(rows):
             inputs = self.inputs[rows]
-            if self.guides is not None:
-                inputs = np.hstack([inputs, self.guides.predict(rows)])
             for tree in self.trees:
                 total += tree.predict(inputs).reshape(total.shape)
         return np.asarray(total / len(self.trees) * self.deviation + self.mean, np.float32)
@@ -116,7 +105,6 @@ class FittedTrees:
             values=values,
             mean=(share @ values).astype(np.float32),
             depth=max(tree.depth for tree in trees),
-            guides=None if self.guides is None else _exported(self.guides.export()),
         )
 
 
@@ -163,11 +151,6 @@ class _Tree:
             share=tree.n_node_samples[leaves] / tree.n_node_samples[0],
             depth=len(levels) - 1,
         )
-
-
-def _exported(weights: LinearWeights) -> TreeGuides:
-    assert weights.ngrams is not None
-    return TreeGuides(weights.dense, weights.ngrams, weights.intercept)
 
 
 def _shifted(parts: Sequence[NDArray[np.int64]], starts: NDArray[np.int64]) -> NDArray[np.intp]:

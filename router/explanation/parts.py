@@ -19,6 +19,7 @@ from router.model import RouterModel
 from router.scoring import cluster_of, squared_norms
 from router.textcap import cap_prompt
 from router.textstats import STATISTIC_NAMES
+from router.trees import tree_inputs
 
 __all__ = ["Part", "parts_of"]
 
@@ -121,7 +122,7 @@ def parts_of(
         table = model.cluster_values[place].astype(np.float64)
         parts[_CLUSTER] = Part(table[0], table[1:].mean(axis=0))
     if model.trees is not None:
-        latent = model.tree_latent(features)
+        latent = model.trees.latent(tree_inputs(features))
         parts[_TREES] = Part(latent[0].astype(np.float64), model.trees.mean.astype(np.float64))
     return parts
 

@@ -11,8 +11,6 @@ from router.textprofile import PROFILE_NAMES
 from router.textstats import STATISTIC_NAMES
 from router.trees import TreeEnsemble, n_inputs, tree_inputs
 
-N_DENSE, N_COLUMNS = 7, 9
-
 
 @pytest.fixture
 def trees(model: RouterModel) -> TreeEnsemble:
@@ -61,7 +59,7 @@ def test_inputs_are_statistics_profile_and_embedding(extractor: FeatureExtractor
 def changed(trees: TreeEnsemble, **parts: Any) -> TreeEnsemble:
     arrays = {**trees.to_arrays(), **parts}
     n_columns = n_inputs(4, len(STATISTIC_NAMES))
-    return TreeEnsemble.from_arrays(arrays, n_columns, trees.values.shape[1], N_DENSE, N_COLUMNS)
+    return TreeEnsemble.from_arrays(arrays, n_columns, trees.values.shape[1])
 
 
 def test_arrays_round_trip(trees: TreeEnsemble, extractor: FeatureExtractor):

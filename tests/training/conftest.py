@@ -25,9 +25,9 @@ from router.eval.protocol import true_energy
 from router.features import FeatureExtractor, Features, FeatureSpec
 from router.mlflow_store import open_client
 from router.pool import Pool, PoolModel
-from router.training.blocks import TrainingBlocks, fit_scaler
+from router.training.blocks import fit_scaler
 from router.training.fitting import FittedRouter, fit_router
-from router.training.heads import HeadBank
+from router.training.heads import HeadBank, TrainingBlocks
 from router.training.targets import Targets, build_targets
 
 _SPEC = FeatureSpec(n_buckets=2**12)  # smaller than by default, to be quick

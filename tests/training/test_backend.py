@@ -15,8 +15,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 
 from router.errors import ConfigError, DataError, MissingExtraError
 from router.training.backend import BACKENDS, map_shared, use_backend
-from router.training.crossfit import cross_fit
-from router.training.folds import assign_folds
+from router.training.crossfit import assign_folds, cross_fit
 
 HERE = ("threads", "processes")  # Ray: test_ray_backend.py
 

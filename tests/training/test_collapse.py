@@ -13,10 +13,10 @@ from router.features import FeatureExtractor, Features, FeatureSpec
 from router.messages import prompt_text
 from router.model import RouterModel
 from router.recalibration import Recalibration
-from router.training import ridges
-from router.training.blocks import TrainingBlocks, fit_scaler
+from router.training import heads
+from router.training.blocks import fit_scaler
 from router.training.collapse import collapse
-from router.training.heads import FittedHead, HeadBank, NeighbourTable
+from router.training.heads import FittedHead, HeadBank, NeighbourTable, TrainingBlocks
 from router.training.lengths import FittedLengths
 from router.training.stacking import FittedStack, Stack
 
@@ -189,8 +189,8 @@ def test_stacks_of_hardly_any_share_are_left_out(case: Case, share: float):
 
 
 def test_heads_in_the_primal(case: Case, problem_with_extra, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(ridges, "_DUAL_LIMIT", 10)
-    monkeypatch.setattr(ridges, "_SKETCH_COLUMNS", 256)
+    monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 256)
     spec = FeatureSpec(n_buckets=2**10)
     features = FeatureExtractor(spec).extract(problem_with_extra.matrix.prompts)
     targets = problem_with_extra.targets.stacked()

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.training.crossfit import CrossFit, cross_fit
-from router.training.folds import assign_folds
+from router.training.crossfit import CrossFit, assign_folds, cross_fit
 from router.training.heads import HeadBank
 
 N_FOLDS = 4

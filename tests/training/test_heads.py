@@ -7,10 +7,16 @@ import pytest
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from router.training import heads, ridges, tree_head
-from router.training.blocks import TrainingBlocks, fit_scaler
-from router.training.heads import ClusterTable, FittedHead, HeadBank, NeighbourTable
-from router.training.ridges import LinearWeights
+from router.training import heads, tree_head
+from router.training.blocks import fit_scaler
+from router.training.heads import (
+    ClusterTable,
+    FittedHead,
+    HeadBank,
+    LinearWeights,
+    NeighbourTable,
+    TrainingBlocks,
+)
 from router.trees import TreeEnsemble
 
 N, N_SCALED, N_DENSE, N_COLUMNS, N_TARGETS = 90, 6, 14, 300, 4
@@ -62,10 +68,7 @@ def apply(head: FittedHead, blocks: TrainingBlocks, bank: np.ndarray) -> np.ndar
         distance = np.square(blocks.scaled[:, None] - head.centres[None]).sum(axis=2)
         return head.values[distance.argmin(axis=1)]
     if isinstance(head, TreeEnsemble):
-        assert head.guides is not None
-        guides = blocks.dense @ head.guides.dense + blocks.ngrams @ head.guides.ngrams
-        inputs = np.hstack([blocks.inputs, guides + head.guides.intercept])
-        return np.array([leaf_mean(head, row) for row in inputs])
+        return np.array([leaf_mean(head, row) for row in blocks.inputs])
     out = []
     for row in blocks.scaled:
         distance = np.square(row - bank[head.rows]).sum(axis=1)
@@ -89,9 +92,9 @@ def leaf_mean(head: TreeEnsemble, inputs: np.ndarray) -> np.ndarray:
 
 
 def in_primal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ridges, "_DUAL_LIMIT", 10)
-    monkeypatch.setattr(ridges, "_SKETCH_COLUMNS", 128)
-    monkeypatch.setattr(ridges, "_SKETCH_COLUMNS_LARGE", 256)
+    monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 128)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS_LARGE", 256)
 
 
 def test_every_candidate_has_its_own_name(blocks: TrainingBlocks, targets: np.ndarray):
@@ -115,7 +118,7 @@ def test_ridges_are_those_of_scikit_learn(
     if primal:
         in_primal(monkeypatch)
         # so few columns do not meet in the sketch, and its signs change nothing
-        monkeypatch.setattr(ridges, "_SKETCH_COLUMNS", 1024)
+        monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 1024)
         blocks = replace(blocks, ngrams=blocks.ngrams[:, :12])
     columns = {
         "ngrams": blocks.ngrams.toarray(),
@@ -202,7 +205,7 @@ def test_the_same_seed_gives_the_same_predictions(
     blocks: TrainingBlocks, targets: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ):
     in_primal(monkeypatch)  # the sketch is drawn at random
-    monkeypatch.setattr(ridges, "_SKETCH_COLUMNS", 32)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 32)
     monkeypatch.setattr(heads, "_MAX_BANK", 40)
     first, again, other = (predictions(blocks, targets, seed) for seed in (3, 3, 4))
     for name, predicted in first.items():
@@ -217,7 +220,7 @@ def test_a_sketch_predicts_about_the_same(problem, monkeypatch: pytest.MonkeyPat
     bank = problem.bank()
     (exact,) = bank.fit_predict(train, targets, [test])
     in_primal(monkeypatch)
-    monkeypatch.setattr(ridges, "_SKETCH_COLUMNS", 1024)
+    monkeypatch.setattr(heads, "_SKETCH_COLUMNS", 1024)
     (sketched,) = problem.bank().fit_predict(train, targets, [test])
     for name, one, other in zip(bank.names, exact, sketched, strict=True):
         for j in range(6):  # qualities and lengths; prompt tokens per character are all alike
@@ -229,9 +232,9 @@ def test_many_prompts_get_a_wider_sketch(
 ):
     in_primal(monkeypatch)
     narrow = predictions(blocks, targets)
-    monkeypatch.setattr(ridges, "_LARGE", 20)
+    monkeypatch.setattr(heads, "_LARGE", 20)
     for name, wide in predictions(blocks, targets).items():
-        sketched = name.startswith(("ridge_ngrams", "ridge_mixed", "trees"))
+        sketched = name.startswith(("ridge_ngrams", "ridge_mixed"))
         assert np.array_equal(wide, narrow[name]) != sketched, name
 
 
@@ -293,12 +296,12 @@ def test_single_precision_is_enough(problem):
 def test_the_primal_does_not_depend_on_how_many_rows_it_takes_at_a_time(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    monkeypatch.setattr(ridges, "_DUAL_LIMIT", 10)
+    monkeypatch.setattr(heads, "_DUAL_LIMIT", 10)
     blocks, targets = make_blocks(n=3 * N), make_targets(n=3 * N)
     rows = np.arange(len(blocks))
     found = []
     for n_rows in (10_000, 37):
-        monkeypatch.setattr(ridges, "_PRIMAL_ROWS", n_rows)
+        monkeypatch.setattr(heads, "_PRIMAL_ROWS", n_rows)
         found.append(HeadBank(blocks).fit_predict(rows[::2], targets, [rows[1::2]])[0])
     np.testing.assert_allclose(found[0], found[1], atol=1e-4)
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from scipy import sparse
 
 from router.training import new_column
-from router.training.blocks import TrainingBlocks
+from router.training.heads import TrainingBlocks
 from router.training.new_column import (
     ColumnPrior,
     GradedBlocks,

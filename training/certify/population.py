@@ -17,8 +17,8 @@ from router.eval.protocol import feature_rows, true_energy
 from router.features import FeatureExtractor, Features
 from router.pool import Pool
 from router.training.certify.path import certification_path, path_choices
+from router.training.crossfit import assign_folds
 from router.training.fitting import fit_router
-from router.training.folds import assign_folds
 from router.training.targets import build_targets
 from router.training.train import expected
 
