@@ -280,11 +280,12 @@ def test_no_answer_is_open_to_web_pages(make_proxy: Callable[..., Any], fault_se
     for response in (proxy.chat(), proxy.chat(model="named")):
         assert response.headers["x-own"] == "1"
         assert "access-control-allow-origin" not in response.headers
-    n_asked = len(fault_server.requests)
     response = proxy.http.options("/v1/embeddings")
     assert check_refused(response, 405)["code"] == "method_not_allowed"
     assert "OPTIONS" not in response.headers["allow"]
-    assert len(fault_server.requests) == n_asked
+    # the proxy may have asked by itself whether the upstream is there
+    asked = {(request.method, request.path) for request in fault_server.requests}
+    assert asked <= {("POST", "/v1/chat/completions"), ("GET", "/v1/models")}
 
 
 @pytest.mark.parametrize(
