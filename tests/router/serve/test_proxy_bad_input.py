@@ -283,7 +283,7 @@ def test_no_answer_is_open_to_web_pages(make_proxy: Callable[..., Any], fault_se
     response = proxy.http.options("/v1/embeddings")
     assert check_refused(response, 405)["code"] == "method_not_allowed"
     assert "OPTIONS" not in response.headers["allow"]
-    # the proxy may have asked by itself whether the upstream is there
+    # at its first request the proxy asks, by itself, which models the upstream has
     asked = {(request.method, request.path) for request in fault_server.requests}
     assert asked <= {("POST", "/v1/chat/completions"), ("GET", "/v1/models")}
 
